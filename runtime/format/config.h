@@ -1,0 +1,82 @@
+/* config.h - the CONF section: model configuration as tagged fields <-> slm_config.
+ *
+ * Each field: u16 key, u16 type, u32 count, count values of 4 bytes. Keys ascend; none repeats.
+ * A key below 0x8000 that a reader does not know is an error (it would change the numbers); one
+ * from 0x8000 on may be skipped. schemas/slm-format.md lists the keys.
+ */
+#ifndef SLM_FORMAT_CONFIG_H
+#define SLM_FORMAT_CONFIG_H
+
+#include "format/slm_file.h"
+
+enum { SLM_MAX_LAYERS = 1024, SLM_MAX_STOP_IDS = 8 };
+
+typedef enum slm_rope_scaling {
+    SLM_ROPE_SCALING_NONE = 0,
+    SLM_ROPE_SCALING_LINEAR = 1, /* positions divided by factor */
+    SLM_ROPE_SCALING_LLAMA3 = 2  /* per-frequency, Llama 3.1 model card */
+} slm_rope_scaling;
+
+typedef struct slm_config {
+    /* Shape. */
+    uint32_t n_vocab;    /* rows of the token embedding */
+    uint32_t n_context;  /* positions trained for */
+    uint32_t d_model;    /* residual width */
+    uint32_t n_layers;   /* 1..SLM_MAX_LAYERS */
+    uint32_t n_heads;    /* query heads */
+    uint32_t n_kv_heads; /* divides n_heads */
+    uint32_t head_dim;   /* even */
+    uint32_t d_ff;       /* width of the feed-forward hidden layer */
+    /* Numbers. */
+    float norm_eps; /* of RMSNorm, > 0 */
+    /* Rotary position embedding, half-split pairs (i, i + head_dim/2). */
+    float rope_theta;
+    uint32_t rope_scaling; /* slm_rope_scaling */
+    float rope_factor, rope_low_freq_factor, rope_high_freq_factor;
+    uint32_t rope_original_context;
+    /* Which optional tensors the layers have. */
+    uint32_t qkv_bias;    /* 0 or 1: attn_q.bias, attn_k.bias, attn_v.bias */
+    uint32_t qk_norm;     /* 0 or 1: RMSNorm over each head of q and k before rope */
+    uint32_t tied_output; /* 0 or 1: logits use token_embd.weight */
+    /* Generation. Ids are -1 where there is none. */
+    int32_t bos_id;
+    int32_t stop_ids[SLM_MAX_STOP_IDS]; /* tokens that end a generation */
+    uint32_t n_stop_ids;
+    float temperature, top_p, min_p; /* temperature < 0: not given */
+    uint32_t top_k;
+} slm_config;
+
+/* Defaults of every optional field; all others zero. */
+slm_config slm_config_default(void);
+
+/* Parses and range-checks a CONF payload. Errors: SLM_ERR_CONFIG, naming the field. */
+slm_status slm_config_read(slm_config *config, const void *payload, size_t n_bytes,
+                           slm_error *error);
+
+/* Writes the payload. Returns its length; writes only if capacity suffices (1024 always does). */
+size_t slm_config_write(const slm_config *config, uint8_t *out, size_t capacity);
+
+/* Range and consistency checks alone, as slm_config_read applies them. */
+slm_status slm_config_check(const slm_config *config, slm_error *error);
+
+/* One tensor that an architecture with this configuration must have. */
+typedef struct slm_tensor_spec {
+    char name[64]; /* NUL-terminated, "blk.3.attn_q.weight" */
+    uint32_t rank;
+    uint64_t dims[2];
+} slm_tensor_spec;
+
+/* Number of tensors of the configuration, and the i-th of them in canonical file order:
+ * token_embd.weight, then per layer attn_norm, attn_q, attn_k, attn_v (each weight then bias),
+ * attn_q_norm, attn_k_norm, attn_output, ffn_norm, ffn_gate, ffn_up, ffn_down, then
+ * output_norm.weight and, unless tied, output.weight. */
+uint32_t slm_config_n_tensors(const slm_config *config);
+void slm_config_tensor(const slm_config *config, uint32_t index, slm_tensor_spec *spec);
+
+/* Compares a file's directory with the configuration: same tensors, same order, same shapes;
+ * rank-1 tensors F32; the rest any type. Architectures known: "llama", "mistral", "qwen2",
+ * "qwen3". Errors: ARCHITECTURE, TENSOR_MISSING, TENSOR_EXTRA, TENSOR_SHAPE, TENSOR_TYPE. */
+slm_status slm_config_check_tensors(const slm_config *config, const slm_file *file,
+                                    slm_error *error);
+
+#endif
