@@ -85,7 +85,8 @@ slm_status slm_file_arena_bytes(const void *bytes, uint64_t n_available, uint64_
  * directory, and the layout checksum. Everything up to DATA must be available; n_total is the
  * length of the whole file and must equal what the header says.
  * file: caller's, filled on success; borrows bytes and the arena's memory. On a measuring arena
- * nothing but the arena's count is written.
+ * everything but tensors and by_name (NULL then) is filled and only header and section table are
+ * checked.
  * Errors: as slm_file_arena_bytes, and MEMORY. */
 slm_status slm_file_open(slm_file *file, slm_arena *arena, const void *bytes, uint64_t n_available,
                          uint64_t n_total, slm_error *error);
