@@ -1,0 +1,275 @@
+/* session.c - a model at work: sequences of tokens with their cached keys and values.
+ *
+ * One block of memory:   | slm_session | forward buffers | KV pool |
+ */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "port/port.h"
+#include "state/kv_pool.h"
+
+enum {
+    DEFAULT_CHUNK = 64,
+    DEFAULT_CONTEXT_LIMIT = 4096,
+    MAX_CONTEXT = 1 << 24,
+    MAX_CHUNK = 4096,
+    MAX_SEQUENCES = 64,
+    MAX_THREADS = 256
+};
+
+struct slm_session {
+    slm_forward forward;
+    slm_kv_pool pool;
+    uint32_t n_context;
+    uint32_t last_row; /* of forward.logits: where the last evaluated token's logits are */
+    uint64_t memory_bytes;
+    uint64_t prompt_tokens, generated_tokens;
+    double prompt_seconds, generate_seconds;
+};
+
+static slm_status resolve(const slm_model *model, const slm_session_options *given,
+                          slm_session_options *o, slm_error *error)
+{
+    memset(o, 0, sizeof *o);
+    if (given) {
+        *o = *given;
+    }
+    if (o->n_context == 0) {
+        uint32_t trained = model->config.n_context;
+        o->n_context = trained < DEFAULT_CONTEXT_LIMIT ? trained : DEFAULT_CONTEXT_LIMIT;
+    }
+    o->n_chunk = o->n_chunk ? o->n_chunk : DEFAULT_CHUNK;
+    o->n_sequences = o->n_sequences ? o->n_sequences : 1;
+    o->n_threads = o->n_threads ? o->n_threads : 1;
+    if (o->n_context > MAX_CONTEXT || o->n_chunk > MAX_CHUNK || o->n_sequences > MAX_SEQUENCES ||
+        o->n_threads > MAX_THREADS || (uint32_t)o->kv_type > SLM_KV_Q8_0) {
+        return slm_fail(error, SLM_ERR_ARGUMENT, 0,
+                        "session of context %u, chunk %u, %u sequences, %u threads, KV type %u: out "
+                        "of range",
+                        o->n_context, o->n_chunk, o->n_sequences, o->n_threads,
+                        (uint32_t)o->kv_type);
+    }
+    if (model->layers == NULL) {
+        return slm_fail(error, SLM_ERR_ARGUMENT, 0, "the model was opened for its tokenizer alone");
+    }
+    return SLM_OK;
+}
+
+/* Runs twice: measuring, and on the caller's memory. */
+static void layout(slm_session *s, slm_arena *arena, const slm_model *model,
+                   const slm_session_options *o)
+{
+    s->n_context = o->n_context;
+    s->forward.model = model;
+    s->forward.n_threads = o->n_threads;
+    s->forward.n_chunk = o->n_chunk;
+    s->forward.kv_type = o->kv_type;
+    slm_forward_layout(&s->forward, arena);
+    kv_pool_layout(&s->pool, arena, model->config.n_layers, o->n_sequences, o->n_context,
+                   s->forward.kv_row_bytes);
+}
+
+/* Row buffers are indexed with size_t, which a 32-bit machine could overflow before the arena is
+ * asked. */
+static bool rows_fit(const slm_model *model, const slm_session_options *o)
+{
+    const slm_config *c = &model->config;
+    uint64_t widest = (uint64_t)c->n_heads * c->head_dim;
+    widest = widest > c->d_ff ? widest : c->d_ff;
+    widest = widest > c->d_model ? widest : c->d_model;
+    widest = widest > c->n_vocab ? widest : c->n_vocab;
+    return (widest + 64) * 8 <= SIZE_MAX / (o->n_chunk + (uint64_t)SLM_LOGITS_TILE);
+}
+
+slm_status slm_session_bytes(const slm_model *model, const slm_session_options *options,
+                             size_t *bytes, slm_error *error)
+{
+    slm_session_options o;
+    slm_status status = resolve(model, options, &o, error);
+    if (status != SLM_OK) {
+        return status;
+    }
+    slm_session s;
+    memset(&s, 0, sizeof s);
+    slm_arena arena = arena_measure();
+    arena_take(&arena, 1, sizeof(slm_session));
+    if (rows_fit(model, &o)) {
+        layout(&s, &arena, model, &o);
+    } else {
+        arena.failed = true;
+    }
+    if (arena.failed || arena.used > SIZE_MAX - 64) {
+        return slm_fail(error, SLM_ERR_TOO_LARGE, 0,
+                        "a session of %u positions does not fit this address space", o.n_context);
+    }
+    *bytes = (size_t)arena.used;
+    return SLM_OK;
+}
+
+slm_status slm_session_init(void *memory, size_t memory_bytes, const slm_model *model,
+                            const slm_session_options *options, slm_team *team,
+                            slm_session **session, slm_error *error)
+{
+    size_t need;
+    slm_session_options o;
+    slm_status status = slm_session_bytes(model, options, &need, error);
+    if (status == SLM_OK) {
+        status = resolve(model, options, &o, error);
+    }
+    if (status != SLM_OK) {
+        return status;
+    }
+    if (!memory || memory_bytes < need || (uintptr_t)memory % 64 != 0) {
+        return slm_fail(error, SLM_ERR_MEMORY, 0, "the session needs %l bytes at a 64-byte boundary",
+                        (uint64_t)need);
+    }
+    if (slm_team_size(team) > o.n_threads) {
+        return slm_fail(error, SLM_ERR_ARGUMENT, 0,
+                        "a team of %u threads but scratch for %u: raise n_threads",
+                        slm_team_size(team), o.n_threads);
+    }
+    slm_arena arena = arena_over(memory, memory_bytes);
+    slm_session *s = (slm_session *)arena_take(&arena, 1, sizeof(slm_session));
+    memset(s, 0, sizeof *s);
+    layout(s, &arena, model, &o);
+    s->forward.team = team;
+    s->memory_bytes = need;
+    *session = s;
+    return SLM_OK;
+}
+
+static slm_status check_ids(const slm_session *s, uint32_t sequence, const int32_t *ids,
+                            size_t n_ids, slm_error *error)
+{
+    if (sequence >= s->pool.n_sequences) {
+        return slm_fail(error, SLM_ERR_ARGUMENT, 0, "sequence %u of %u", sequence,
+                        s->pool.n_sequences);
+    }
+    uint32_t length = s->pool.sequences[sequence].length;
+    if (n_ids > s->n_context - length) {
+        return slm_fail(error, SLM_ERR_CONTEXT_FULL, 0,
+                        "%l tokens after %u do not fit a context of %u", (uint64_t)n_ids, length,
+                        s->n_context);
+    }
+    for (size_t i = 0; i < n_ids; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= s->forward.model->config.n_vocab) {
+            return slm_fail(error, SLM_ERR_TOKEN_ID, i, "token id %i is not in a vocabulary of %u",
+                            ids[i], s->forward.model->config.n_vocab);
+        }
+    }
+    return SLM_OK;
+}
+
+/* Logits of tokens of the chunk: all of them for a sink, else the last one of the prompt. */
+static void emit_logits(slm_session *s, const slm_eval_options *o, size_t first, uint32_t n,
+                        bool is_last)
+{
+    slm_forward *f = &s->forward;
+    if (!o->every_position) {
+        if (is_last) {
+            slm_forward_logits(f, n - 1, 1);
+            s->last_row = 0;
+        }
+        return;
+    }
+    for (uint32_t t = 0; t < n; t += SLM_LOGITS_TILE) {
+        uint32_t tile = n - t < SLM_LOGITS_TILE ? n - t : SLM_LOGITS_TILE;
+        slm_forward_logits(f, t, tile);
+        for (uint32_t i = 0; i < tile; i++) {
+            o->every_position(o->user, first + t + i, f->logits + i * f->ld_vocab,
+                              f->model->config.n_vocab);
+        }
+        s->last_row = tile - 1;
+    }
+}
+
+slm_status slm_session_eval(slm_session *s, const int32_t *ids, size_t n_ids,
+                            const slm_eval_options *options, slm_error *error)
+{
+    slm_eval_options o;
+    memset(&o, 0, sizeof o);
+    if (options) {
+        o = *options;
+    }
+    slm_status status = check_ids(s, o.sequence, ids, n_ids, error);
+    if (status != SLM_OK) {
+        return status;
+    }
+    double start = slm_clock_seconds();
+    size_t done = 0;
+    while (done < n_ids) {
+        uint32_t n = n_ids - done < s->forward.n_chunk ? (uint32_t)(n_ids - done)
+                                                       : s->forward.n_chunk;
+        uint32_t pos0 = s->pool.sequences[o.sequence].length;
+        kv_pool_extend(&s->pool, o.sequence, n);
+        slm_kv_view view = kv_pool_view(&s->pool, o.sequence);
+        slm_forward_chunk(&s->forward, &view, ids + done, n, pos0);
+        emit_logits(s, &o, done, n, done + n == n_ids);
+        done += n;
+        if (o.progress && o.progress(o.user, done, n_ids) != 0) {
+            break;
+        }
+    }
+    double seconds = slm_clock_seconds() - start;
+    if (n_ids == 1) {
+        s->generated_tokens += 1;
+        s->generate_seconds += seconds;
+    } else {
+        s->prompt_tokens += done;
+        s->prompt_seconds += seconds;
+    }
+    return SLM_OK;
+}
+
+float *slm_session_logits(slm_session *s)
+{
+    return s->forward.logits + s->last_row * s->forward.ld_vocab;
+}
+
+uint32_t slm_session_length(const slm_session *s, uint32_t sequence)
+{
+    return sequence < s->pool.n_sequences ? s->pool.sequences[sequence].length : 0;
+}
+
+uint32_t slm_session_context(const slm_session *s)
+{
+    return s->n_context;
+}
+
+slm_status slm_session_truncate(slm_session *s, uint32_t sequence, uint32_t n_tokens)
+{
+    if (sequence >= s->pool.n_sequences) {
+        return SLM_ERR_ARGUMENT;
+    }
+    if (n_tokens < s->pool.sequences[sequence].length) {
+        kv_pool_truncate(&s->pool, sequence, n_tokens);
+    }
+    return SLM_OK;
+}
+
+slm_status slm_session_fork(slm_session *s, uint32_t from, uint32_t to)
+{
+    if (from >= s->pool.n_sequences || to >= s->pool.n_sequences) {
+        return SLM_ERR_ARGUMENT;
+    }
+    kv_pool_fork(&s->pool, from, to);
+    return SLM_OK;
+}
+
+void slm_session_stats(const slm_session *s, slm_stats *stats)
+{
+    slm_stats filled = {.prompt_tokens = s->prompt_tokens,
+                        .generated_tokens = s->generated_tokens,
+                        .prompt_seconds = s->prompt_seconds,
+                        .generate_seconds = s->generate_seconds,
+                        .session_bytes = s->memory_bytes,
+                        .model_bytes = s->forward.model->memory_bytes,
+                        .file_bytes = s->forward.model->file.n_bytes,
+                        .kv_blocks_total = s->pool.n_blocks,
+                        .kv_blocks_used = s->pool.n_blocks - s->pool.n_free,
+                        .copies_on_write = s->pool.copies_on_write,
+                        .n_threads = slm_team_size(s->forward.team),
+                        .kernels = s->forward.model->kernels->name};
+    *stats = filled;
+}
