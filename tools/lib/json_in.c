@@ -1,0 +1,135 @@
+/* json_in.c - text -> Jansson values, strictly; see json_in.h. */
+#include "lib/json_in.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void set_found(bool *found, bool value)
+{
+    if (found) {
+        *found = value;
+    }
+}
+
+/* Encodings that people meet and that would otherwise give a puzzling syntax error. */
+static const char *wrong_encoding(const char *text, size_t n_bytes)
+{
+    if (n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        return "starts with a byte order mark; save it as plain UTF-8";
+    }
+    if (n_bytes >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0 ||
+                         text[0] == 0 || text[1] == 0)) {
+        return "looks like UTF-16; save it as plain UTF-8";
+    }
+    return NULL;
+}
+
+int json_in_parse(const char *name, const char *text, size_t n_bytes, json_t **root, failure *f)
+{
+    const char *encoding = wrong_encoding(text, n_bytes);
+    if (n_bytes == 0 || encoding) {
+        return fail(f, EXIT_INPUT, "%s: %s", name, encoding ? encoding : "the file is empty");
+    }
+    json_error_t error;
+    json_t *value = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!value) {
+        if (json_error_code(&error) == json_error_out_of_memory) {
+            return fail(f, EXIT_RESOURCE, "%s: not enough memory to read it", name);
+        }
+        return fail(f, EXIT_INPUT, "%s:%d:%d: %s", name, error.line, error.column, error.text);
+    }
+    if (!json_is_object(value)) {
+        json_decref(value);
+        return fail(f, EXIT_INPUT, "%s: must be a JSON object", name);
+    }
+    *root = value;
+    return EXIT_OK;
+}
+
+json_t *json_in_get(json_t *object, const char *key)
+{
+    json_t *value = json_object_get(object, key);
+    return value && !json_is_null(value) ? value : NULL;
+}
+
+int json_in_refuse(const char *name, const char *key, const char *what, const json_t *value,
+                   failure *f)
+{
+    char *shown = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    int code;
+    if (shown && strlen(shown) > 48) {
+        code = fail(f, EXIT_INPUT, "%s: %s must be %s, not %.48s...", name, key, what, shown);
+    } else if (shown) {
+        code = fail(f, EXIT_INPUT, "%s: %s must be %s, not %s", name, key, what, shown);
+    } else {
+        code = fail(f, EXIT_INPUT, "%s: %s must be %s", name, key, what);
+    }
+    free(shown);
+    return code;
+}
+
+int json_in_u32(const char *name, json_t *object, const char *key, uint32_t min, uint32_t max,
+                uint32_t *value, bool *found, failure *f)
+{
+    json_t *item = json_in_get(object, key);
+    set_found(found, item != NULL);
+    if (!item) {
+        return EXIT_OK;
+    }
+    json_int_t n = json_integer_value(item);
+    if (!json_is_integer(item) || n < (json_int_t)min || n > (json_int_t)max) {
+        char what[64];
+        snprintf(what, sizeof what, "a whole number from %u to %u", min, max);
+        return json_in_refuse(name, key, what, item, f);
+    }
+    *value = (uint32_t)n;
+    return EXIT_OK;
+}
+
+int json_in_f32(const char *name, json_t *object, const char *key, double min, double max,
+                float *value, bool *found, failure *f)
+{
+    json_t *item = json_in_get(object, key);
+    set_found(found, item != NULL);
+    if (!item) {
+        return EXIT_OK;
+    }
+    double x = json_number_value(item);
+    if (!json_is_number(item) || !isfinite((float)x) || x < min || x > max) {
+        char what[64];
+        snprintf(what, sizeof what, "a number from %g to %g", min, max);
+        return json_in_refuse(name, key, what, item, f);
+    }
+    *value = (float)x;
+    return EXIT_OK;
+}
+
+int json_in_bool(const char *name, json_t *object, const char *key, bool *value, bool *found,
+                 failure *f)
+{
+    json_t *item = json_in_get(object, key);
+    set_found(found, item != NULL);
+    if (item && !json_is_boolean(item)) {
+        return json_in_refuse(name, key, "true or false", item, f);
+    }
+    if (item) {
+        *value = json_is_true(item);
+    }
+    return EXIT_OK;
+}
+
+int json_in_string(const char *name, json_t *object, const char *key, const char **value,
+                   bool *found, failure *f)
+{
+    json_t *item = json_in_get(object, key);
+    set_found(found, item != NULL);
+    if (item && !json_is_string(item)) {
+        return json_in_refuse(name, key, "a string", item, f);
+    }
+    if (item) {
+        *value = json_string_value(item);
+    }
+    return EXIT_OK;
+}
