@@ -1,7 +1,12 @@
 /* cli.h - command lines: one table of options yields parser, usage and error messages.
  *
- * Results go to stdout, all else to stderr. --help and --version (stdout, exit 0) come by themselves,
- * as does "--" to end options. Numbers are parsed whole and range-checked.
+ * Results go to stdout, all else to stderr. --help and --version (stdout, exit 0) come by
+ * themselves, as does "--" to end options. Numbers are parsed whole and range-checked. Options may
+ * follow operands; only flags and lists may be repeated.
+ *
+ * A table with a flag named "json" gets the rest of the rule for free: where the command line asks
+ * for it, cli_parse and cli_report print {"tool", "error": {"exit_code", "text"}} on stdout, unless
+ * the tool has set json_done because its own document is already out.
  */
 #ifndef SLM_TOOLS_CLI_H
 #define SLM_TOOLS_CLI_H
@@ -48,13 +53,15 @@ typedef struct cli {
     const char **operands; /* filled: max_operands pointers */
     uint32_t n_operands;
     const char *epilog; /* examples; may be NULL */
+    bool json_done;     /* set by the tool: a JSON document has been written to stdout */
 } cli;
 
 /* Parses. Returns -1 to go on, or the exit code (0 after --help, 2 after misuse, with the message
- * already on stderr). */
+ * already on stderr). Call it first in main: it also makes sure that descriptors 0-2 are open, so
+ * that no data file can take their place. */
 int cli_parse(cli *c, int argc, char **argv);
 
-/* "slm-run: TEXT" on stderr; returns f->exit_code. */
+/* "slm-run: TEXT" on stderr (and the JSON document, see above); returns f->exit_code. */
 int cli_report(const cli *c, const failure *f);
 
 /* Flushes stdout and turns a failed write into EXIT_IO with a message; otherwise `code`. */
@@ -71,5 +78,9 @@ void progress_update(progress *p, const char *what, uint64_t done, uint64_t tota
 void progress_end(progress *p);
 
 double clock_seconds(void); /* monotonic */
+
+/* Parses a whole string as a decimal number in min..max (both 0: any); false if it is not one. */
+bool parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);
+bool parse_f64(const char *text, double min, double max, double *value);
 
 #endif

@@ -17,6 +17,7 @@ typedef struct input {
     int fd;
     uint64_t n_bytes;
     const uint8_t *bytes; /* the mapping (page aligned), or NULL before input_map */
+    bool copied;          /* bytes is malloc'd, since the file could not be mapped */
     uint64_t mtime_ns, inode, device;
 } input;
 

@@ -1,8 +1,8 @@
 /* json_out.h - writes one JSON document to a stream: commas, indentation, escaping, numbers.
  *
  * Strings that are not UTF-8 have their bad bytes written as U+FFFD, so that the document is always
- * valid. Doubles are written with %.17g shortened to the fewest digits that read back equal; NaN and
- * infinity as null.
+ * valid. Doubles are written with %.17g shortened to the fewest digits that read back equal; NaN
+ * and infinity as null.
  */
 #ifndef SLM_TOOLS_JSON_OUT_H
 #define SLM_TOOLS_JSON_OUT_H

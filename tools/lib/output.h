@@ -1,8 +1,8 @@
 /* output.h - files that appear whole or not at all.
  *
  * The data goes to a temporary name in the target's folder (".NAME.tmp-PID", O_EXCL, mode 0666 less
- * umask), is synced, and takes the final name by rename; then the folder is synced. Until commit the
- * final name keeps whatever it had. SIGINT, SIGTERM and SIGHUP remove the temporary file.
+ * umask), is synced, and takes the final name by rename; then the folder is synced. Until commit
+ * the final name keeps whatever it had. SIGINT, SIGTERM and SIGHUP remove the temporary file.
  */
 #ifndef SLM_TOOLS_OUTPUT_H
 #define SLM_TOOLS_OUTPUT_H
@@ -14,9 +14,11 @@
 
 typedef struct output output;
 
-/* Opens the temporary file. Refuses (EXIT_USAGE) a path that exists unless `force`; a directory; a
- * path that is the same file as one of inputs[0..n_inputs-1], also through links. A link to a file
- * is replaced at the link's target. Others: EXIT_IO. *out owned by the caller. */
+/* Opens the temporary file. Refuses (EXIT_USAGE) a path that exists unless `force`; a directory,
+ * device, pipe or dangling link; a path that is the same file as one of inputs[0..n_inputs-1] (NULL
+ * entries are skipped), also through links. A link to a file is replaced at the link's target.
+ * Others: EXIT_IO. "-" is standard output unless that is a terminal; it takes no output_write_at.
+ * Leftovers of killed writers of the same path are removed. *out owned by the caller. */
 int output_create(const char *path, bool force, const char *const *inputs, uint32_t n_inputs,
                   output **out, failure *f);
 
@@ -29,5 +31,8 @@ int output_commit(output *out, failure *f);
 
 /* Removes the temporary file unless committed; frees; accepts NULL; clears. */
 void output_destroy(output **out);
+
+/* Removes the temporary files of all outputs not yet committed. For signal handlers that exit. */
+void output_abandon_all(void);
 
 #endif

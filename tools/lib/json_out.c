@@ -1,0 +1,166 @@
+/* json_out.c - values -> one JSON document. */
+#include "lib/json_out.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/utf8.h"
+
+void json_begin(json_out *j, FILE *stream, bool compact)
+{
+    json_out made = {.stream = stream, .depth = 0, .first = true, .compact = compact};
+    *j = made;
+}
+
+void json_end(json_out *j)
+{
+    fputc('\n', j->stream);
+}
+
+static void new_line(json_out *j)
+{
+    if (!j->compact) {
+        fprintf(j->stream, "\n%*s", 2 * j->depth, "");
+    }
+}
+
+static void put_string(json_out *j, const char *s, size_t n)
+{
+    FILE *out = j->stream;
+    fputc('"', out);
+    for (size_t i = 0; i < n;) {
+        unsigned char c = (unsigned char)s[i];
+        size_t length = utf8_length(s + i, n - i);
+        if (length == 0) {
+            fputs("\xef\xbf\xbd", out);
+            length = 1;
+        } else if (c == '"' || c == '\\') {
+            fprintf(out, "\\%c", c);
+        } else if (c == '\n') {
+            fputs("\\n", out);
+        } else if (c == '\t') {
+            fputs("\\t", out);
+        } else if (c < 0x20 || c == 0x7f) {
+            fprintf(out, "\\u%04x", c);
+        } else {
+            fwrite(s + i, 1, length, out);
+        }
+        i += length;
+    }
+    fputc('"', out);
+}
+
+/* What stands before a value: a comma after the previous one, a line break, the key. */
+static void lead(json_out *j, const char *key)
+{
+    if (j->depth > 0) {
+        if (!j->first) {
+            fputc(',', j->stream);
+        }
+        new_line(j);
+    }
+    j->first = false;
+    if (key) {
+        put_string(j, key, strlen(key));
+        fputs(j->compact ? ":" : ": ", j->stream);
+    }
+}
+
+static void open_container(json_out *j, const char *key, char bracket)
+{
+    lead(j, key);
+    fputc(bracket, j->stream);
+    j->depth++;
+    j->first = true;
+}
+
+static void close_container(json_out *j, char bracket)
+{
+    j->depth--;
+    if (!j->first) {
+        new_line(j);
+    }
+    fputc(bracket, j->stream);
+    j->first = false;
+}
+
+void json_object(json_out *j, const char *key)
+{
+    open_container(j, key, '{');
+}
+
+void json_object_end(json_out *j)
+{
+    close_container(j, '}');
+}
+
+void json_array(json_out *j, const char *key)
+{
+    open_container(j, key, '[');
+}
+
+void json_array_end(json_out *j)
+{
+    close_container(j, ']');
+}
+
+void json_string(json_out *j, const char *key, const char *value)
+{
+    json_string_n(j, key, value, strlen(value));
+}
+
+void json_string_n(json_out *j, const char *key, const char *value, uint64_t n_bytes)
+{
+    lead(j, key);
+    put_string(j, value, (size_t)n_bytes);
+}
+
+void json_u64(json_out *j, const char *key, uint64_t value)
+{
+    lead(j, key);
+    fprintf(j->stream, "%" PRIu64, value);
+}
+
+void json_i64(json_out *j, const char *key, int64_t value)
+{
+    lead(j, key);
+    fprintf(j->stream, "%" PRId64, value);
+}
+
+void json_f64(json_out *j, const char *key, double value)
+{
+    if (!isfinite(value)) {
+        json_null(j, key);
+        return;
+    }
+    lead(j, key);
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        double back = strtod(text, NULL);
+        if (memcmp(&back, &value, sizeof value) == 0) {
+            break;
+        }
+    }
+    fputs(text, j->stream);
+}
+
+void json_bool(json_out *j, const char *key, bool value)
+{
+    lead(j, key);
+    fputs(value ? "true" : "false", j->stream);
+}
+
+void json_null(json_out *j, const char *key)
+{
+    lead(j, key);
+    fputs("null", j->stream);
+}
+
+void json_hex64(json_out *j, const char *key, uint64_t value)
+{
+    lead(j, key);
+    fprintf(j->stream, "\"%016" PRIx64 "\"", value);
+}
