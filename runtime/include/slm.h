@@ -313,20 +313,28 @@ void slm_session_stats(const slm_session *session, slm_stats *stats);
 
 enum { SLM_MAX_CANDIDATES = 1024 };
 
-/* Seed rule: state = mix64(seed), or 1 if that is 0; one XorShift64 step per sampled token. */
+/* How a token is drawn, in this order: the top_k best logits are candidates, best first, the lower
+ * id first among equals; each weighs exp((logit - best logit) / temperature); the candidates are
+ * cut after the first whose running sum of weights reaches top_p of the sum of all, and before the
+ * first whose weight is below min_p of the best one's; the first whose running sum exceeds
+ * u * (sum of what is left) is the token.
+ * Seed rule: state = mix64(seed) (SplitMix64's finalizer), or 1 if that is 0; each draw steps
+ * XorShift64 (x ^= x << 13, x ^= x >> 7, x ^= x << 17) once, and u is x >> 11 times 2^-53. Greedy
+ * choice draws nothing. */
 typedef struct slm_sampler {
-    float temperature; /* 0: greedy, the lowest id wins a tie */
-    uint32_t top_k;    /* 0: SLM_MAX_CANDIDATES */
-    float top_p;       /* 1: off */
-    float min_p;       /* 0: off */
+    float temperature; /* 0..100; 0: greedy, the lowest id wins a tie */
+    uint32_t top_k;    /* 1..SLM_MAX_CANDIDATES; 0: SLM_MAX_CANDIDATES */
+    float top_p;       /* 0..1; 1: off */
+    float min_p;       /* 0..1; 0: off */
     uint64_t state;
 } slm_sampler;
 
-/* Errors: SLM_ERR_ARGUMENT for a NaN or a value out of range. */
+/* Errors: SLM_ERR_ARGUMENT for a NaN or a value out of range; *sampler is then untouched. */
 slm_status slm_sampler_init(slm_sampler *sampler, float temperature, uint32_t top_k, float top_p,
                             float min_p, uint64_t seed, slm_error *error);
 
-/* Chooses a token. logits: n_vocab f32, unchanged. Uses no memory but 12 KiB of stack. */
+/* Chooses a token. logits: n_vocab f32 (1 or more), unchanged; a NaN is taken for minus infinity.
+ * Uses no memory but 12 KiB of stack. */
 int32_t slm_sample(slm_sampler *sampler, const float *logits, uint32_t n_vocab);
 
 /* ---- Digests --------------------------------------------------------------------------------- */
