@@ -77,12 +77,13 @@ typedef struct slm_file {
 
 /* Bytes of arena that slm_file_open takes for this file (header and section table are read).
  * n_available: how many bytes of the file are at hand; DATA may be missing.
- * Errors: TRUNCATED, MAGIC, VERSION, CHECKSUM, LAYOUT, SECTION, DIRECTORY. */
+ * Errors: TRUNCATED, MAGIC, VERSION, CHECKSUM, LAYOUT, SECTION, DIRECTORY, TOO_LARGE. */
 slm_status slm_file_arena_bytes(const void *bytes, uint64_t n_available, uint64_t *need,
                                 slm_error *error);
 
 /* Reads and validates header, section table, the checksum of every section but DATA, the tensor
- * directory, and the layout checksum. Everything up to DATA must be available; n_total is the
+ * directory, the layout checksum, and that the content checksum is the chain over the tensors'
+ * checksums. Everything up to DATA must be available; n_total is the
  * length of the whole file and must equal what the header says.
  * file: caller's, filled on success; borrows bytes and the arena's memory. On a measuring arena
  * everything but tensors and by_name (NULL then) is filled and only header and section table are
