@@ -34,7 +34,7 @@ endif
 # ---- Sources -------------------------------------------------------------------------------------
 RUNTIME_SRC := $(wildcard runtime/base/*.c runtime/format/*.c runtime/quant/*.c runtime/text/*.c \
     runtime/model/*.c runtime/state/*.c runtime/decode/*.c) \
-    $(wildcard runtime/port/posix.c) $(wildcard runtime/kernels/ref.c runtime/kernels/select.c)
+    $(wildcard runtime/port/posix.c) $(wildcard runtime/kernels/ref.c runtime/kernels/kv.c runtime/kernels/select.c)
 ifeq ($(ARCH),x86_64)
 RUNTIME_SRC += $(wildcard runtime/kernels/avx2.c runtime/kernels/avx512.c)
 endif
