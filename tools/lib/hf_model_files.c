@@ -1,0 +1,339 @@
+/* hf_model_files.c - model.safetensors, or the shards of model.safetensors.index.json, opened and
+ * merged into one list of tensors.
+ */
+#include "lib/hf_model_files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "lib/json_in.h"
+#include "lib/sha256.h"
+
+#define SINGLE "model.safetensors"
+#define INDEX "model.safetensors.index.json"
+
+enum { MAX_TEXT = 256 << 20, MAX_SHARDS = 100000 };
+
+char *hf_path(const char *folder, const char *name)
+{
+    size_t n = strlen(folder), k = strlen(name);
+    char *path = malloc(n + k + 2);
+    if (path) {
+        memcpy(path, folder, n);
+        path[n] = '/';
+        n -= n > 0 && folder[n - 1] == '/';
+        path[n] = '/';
+        memcpy(path + n + 1, name, k + 1);
+    }
+    return path;
+}
+
+static bool exists(const char *path)
+{
+    struct stat s;
+    return lstat(path, &s) == 0;
+}
+
+int hf_read_text(hf_model *m, const char *folder, const char *name, bool required, char **text,
+                 size_t *n_bytes, failure *f)
+{
+    char *path = hf_path(folder, name), *copy = strdup(name);
+    *text = NULL;
+    *n_bytes = 0;
+    int code = EXIT_OK;
+    if (!path || !copy) {
+        code = fail(f, EXIT_RESOURCE, "%s: no memory", name);
+    } else if (!exists(path)) {
+        code = required ? fail(f, EXIT_INPUT, "%s: there is no %s", folder, name) : EXIT_OK;
+    } else {
+        code = input_slurp(path, MAX_TEXT, text, n_bytes, f);
+    }
+    if (code != EXIT_OK || !*text) {
+        free(path);
+        free(copy);
+        return code;
+    }
+    hf_file *file = &m->texts[m->n_texts++];
+    *file = (hf_file){.name = copy, .path = path, .n_bytes = *n_bytes};
+    sha256 digest;
+    sha256_init(&digest);
+    sha256_update(&digest, *text, *n_bytes);
+    sha256_final_hex(&digest, file->sha256);
+    return EXIT_OK;
+}
+
+/* ---- Names of the shards --------------------------------------------------------------------- */
+
+/* A plain name in the folder, so that an index cannot reach elsewhere. */
+static bool is_plain_name(const char *name)
+{
+    size_t n = strlen(name);
+    bool drive = n >= 2 && name[1] == ':';
+    return n > 0 && n <= 255 && !strpbrk(name, "/\\") && !drive && strcmp(name, ".") != 0 &&
+           strcmp(name, "..") != 0;
+}
+
+static int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The distinct values of weight_map, sorted; *names: malloc'd, its strings borrowed from map. */
+static int distinct_shards(json_t *map, const char ***names, uint32_t *n_names, failure *f)
+{
+    size_t n = json_object_size(map), used = 0;
+    const char *key;
+    json_t *value;
+    if (!json_is_object(map) || n == 0) {
+        return fail(f, EXIT_INPUT, INDEX ": weight_map must be an object that names tensors");
+    }
+    *names = calloc(n, sizeof **names);
+    if (!*names) {
+        return fail(f, EXIT_RESOURCE, INDEX ": no memory");
+    }
+    json_object_foreach(map, key, value)
+    {
+        const char *name = json_string_value(value);
+        if (!name || !is_plain_name(name)) {
+            return json_in_refuse(INDEX, key, "the plain name of a file in the folder", value, f);
+        }
+        (*names)[used++] = name;
+    }
+    qsort(*names, n, sizeof **names, compare_text);
+    size_t kept = 1;
+    for (size_t i = 1; i < n; i++) {
+        if (strcmp((*names)[i], (*names)[kept - 1]) != 0) {
+            (*names)[kept++] = (*names)[i];
+        }
+    }
+    if (kept > MAX_SHARDS) {
+        return fail(f, EXIT_INPUT, INDEX ": more than %d files", MAX_SHARDS);
+    }
+    *n_names = (uint32_t)kept;
+    return EXIT_OK;
+}
+
+static int add_shards(hf_model *m, const char *folder, const char *const *names, uint32_t n,
+                      failure *f)
+{
+    m->shards = calloc(n, sizeof *m->shards);
+    m->headers = calloc(n, sizeof *m->headers);
+    if (!m->shards || !m->headers) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", folder);
+    }
+    m->n_shards = n;
+    for (uint32_t i = 0; i < n; i++) {
+        m->shards[i].name = strdup(names[i]);
+        m->shards[i].path = hf_path(folder, names[i]);
+        if (!m->shards[i].name || !m->shards[i].path) {
+            return fail(f, EXIT_RESOURCE, "%s: no memory", folder);
+        }
+        if (!exists(m->shards[i].path)) {
+            return fail(f, EXIT_INPUT, "%s: " INDEX " names %s, which is not there", folder,
+                        names[i]);
+        }
+    }
+    return EXIT_OK;
+}
+
+/* ---- Headers --------------------------------------------------------------------------------- */
+
+static int read_headers(hf_model *m, notes *w, failure *f)
+{
+    for (uint32_t i = 0; i < m->n_shards; i++) {
+        hf_file *file = &m->shards[i];
+        input in;
+        int code = input_open(file->path, &in, f);
+        if (code != EXIT_OK) {
+            return code;
+        }
+        file->n_bytes = in.n_bytes;
+        file->mtime_ns = in.mtime_ns;
+        file->inode = in.inode;
+        file->device = in.device;
+        code = safetensors_read(&in, &m->headers[i], f);
+        input_close(&in);
+        if (code != EXIT_OK) {
+            return code;
+        }
+        if (m->headers[i].n_unknown_keys != 0) {
+            note(w, "%s: %u keys that the format does not have are ignored, such as \"%s\"",
+                 file->name, m->headers[i].n_unknown_keys, m->headers[i].unknown_key);
+        }
+    }
+    const char **names = calloc(m->n_shards, sizeof *names);
+    if (!names) {
+        return fail(f, EXIT_RESOURCE, "no memory");
+    }
+    for (uint32_t i = 0; i < m->n_shards; i++) {
+        names[i] = m->shards[i].name;
+    }
+    int code = safetensors_merge(m->headers, names, m->n_shards, &m->all, f);
+    free(names);
+    return code;
+}
+
+/* Every tensor must lie where the index says, and the index must list it. */
+static int check_index(const hf_model *m, json_t *map, failure *f)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(map, key, value)
+    {
+        const safetensors_tensor *t = safetensors_find(&m->all, key);
+        const char *said = json_string_value(value);
+        if (!t) {
+            return fail(f, EXIT_INPUT, INDEX ": tensor %.200s is not in %s nor in any other file",
+                        key, said);
+        }
+        const char *found = m->shards[t->shard].name;
+        if (strcmp(found, said) != 0) {
+            return fail(f, EXIT_INPUT, INDEX ": tensor %.200s should be in %s, but is in %s", key,
+                        said, found);
+        }
+    }
+    for (uint32_t i = 0; i < m->all.n_tensors; i++) {
+        const safetensors_tensor *t = &m->all.tensors[i];
+        if (!json_object_get(map, t->name)) {
+            return fail(f, EXIT_INPUT, "%s: tensor %.200s is not listed in " INDEX,
+                        m->shards[t->shard].name, t->name);
+        }
+    }
+    return EXIT_OK;
+}
+
+static int check_total_size(const hf_model *m, json_t *root, notes *w, failure *f)
+{
+    json_t *metadata = json_in_get(root, "metadata");
+    json_t *said = metadata ? json_in_get(metadata, "total_size") : NULL;
+    uint64_t total = 0;
+    if (metadata && !json_is_object(metadata)) {
+        return json_in_refuse(INDEX, "metadata", "an object", metadata, f);
+    }
+    if (!said) {
+        return EXIT_OK;
+    }
+    if (!json_is_number(said) || json_number_value(said) < 0) {
+        return json_in_refuse(INDEX, "metadata.total_size", "a number of bytes", said, f);
+    }
+    for (uint32_t i = 0; i < m->all.n_tensors; i++) {
+        total += m->all.tensors[i].end - m->all.tensors[i].begin;
+    }
+    double difference = json_number_value(said) - (double)total;
+    if (difference < 0 || difference > 0) {
+        note(w, INDEX ": metadata.total_size is %.0f, but the tensors have %.0f bytes",
+             json_number_value(said), (double)total);
+    }
+    return EXIT_OK;
+}
+
+static int open_sharded(hf_model *m, const char *folder, notes *w, failure *f)
+{
+    char *text;
+    size_t n_text;
+    json_t *root = NULL;
+    const char **names = NULL;
+    uint32_t n_names = 0;
+    int code = hf_read_text(m, folder, INDEX, true, &text, &n_text, f);
+    code = code == EXIT_OK ? json_in_parse(INDEX, text, n_text, &root, f) : code;
+    json_t *map = json_object_get(root, "weight_map");
+    code = code == EXIT_OK ? distinct_shards(map, &names, &n_names, f) : code;
+    code = code == EXIT_OK ? add_shards(m, folder, names, n_names, f) : code;
+    code = code == EXIT_OK ? read_headers(m, w, f) : code;
+    code = code == EXIT_OK ? check_index(m, map, f) : code;
+    code = code == EXIT_OK ? check_total_size(m, root, w, f) : code;
+    free(names);
+    json_decref(root);
+    free(text);
+    return code;
+}
+
+/* ---- The folder ------------------------------------------------------------------------------ */
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t n = strlen(text), k = strlen(ending);
+    return n >= k && strcmp(text + n - k, ending) == 0;
+}
+
+static bool is_shard(const hf_model *m, const char *name)
+{
+    for (uint32_t i = 0; i < m->n_shards; i++) {
+        if (strcmp(m->shards[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Weight files that are not read: the first by name, so that the message does not depend on the
+ * order of the folder. */
+static void note_other_files(const hf_model *m, const char *folder, notes *w)
+{
+    char first[256] = "";
+    uint32_t n = 0;
+    DIR *list = opendir(folder);
+    for (struct dirent *e = list ? readdir(list) : NULL; e; e = readdir(list)) {
+        if (ends_with(e->d_name, ".safetensors") && !is_shard(m, e->d_name)) {
+            if (n++ == 0 || strcmp(e->d_name, first) < 0) {
+                memcpy(first, e->d_name, strlen(e->d_name) + 1);
+            }
+        }
+    }
+    if (list) {
+        closedir(list);
+    }
+    if (n != 0) {
+        note(w, "%u other .safetensors file%s in the folder not read, such as %s", n,
+             n == 1 ? " is" : "s are", first);
+    }
+}
+
+/* The folder has neither: say what it has instead. */
+static int no_weights(const char *folder, failure *f)
+{
+    char other[256] = "";
+    DIR *list = opendir(folder);
+    for (struct dirent *e = list ? readdir(list) : NULL; e; e = readdir(list)) {
+        static const char *const endings[] = {".safetensors", ".gguf", ".bin", ".pt", ".pth"};
+        for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+            if (ends_with(e->d_name, endings[i]) && (!*other || strcmp(e->d_name, other) < 0)) {
+                memcpy(other, e->d_name, strlen(e->d_name) + 1);
+            }
+        }
+    }
+    if (list) {
+        closedir(list);
+    }
+    return fail(f, EXIT_INPUT, "%s: there is neither " SINGLE " nor " INDEX "%s%s%s", folder,
+                *other ? " (there is " : "", other, *other ? ", which is not read)" : "");
+}
+
+int hf_find_weights(hf_model *m, const char *folder, notes *w, failure *f)
+{
+    char *single = hf_path(folder, SINGLE), *index = hf_path(folder, INDEX);
+    int code = EXIT_OK;
+    if (!single || !index) {
+        code = fail(f, EXIT_RESOURCE, "%s: no memory", folder);
+    } else if (exists(single)) {
+        const char *name = SINGLE;
+        if (exists(index)) {
+            note(w, INDEX " is not read, since there is " SINGLE);
+        }
+        code = add_shards(m, folder, &name, 1, f);
+        code = code == EXIT_OK ? read_headers(m, w, f) : code;
+    } else if (exists(index)) {
+        code = open_sharded(m, folder, w, f);
+    } else {
+        code = no_weights(folder, f);
+    }
+    if (code == EXIT_OK) {
+        note_other_files(m, folder, w);
+    }
+    free(single);
+    free(index);
+    return code;
+}
