@@ -1,0 +1,22 @@
+/* convert_report.h - what slm-convert has made, for people and as JSON. */
+#ifndef SLM_TOOLS_CONVERT_REPORT_H
+#define SLM_TOOLS_CONVERT_REPORT_H
+
+#include "lib/hf_model.h"
+
+typedef struct convert_summary {
+    const char *input, *output; /* as given */
+    uint64_t n_bytes;
+    uint32_t n_of_type[SLM_TYPE_COUNT];
+} convert_summary;
+
+/* One document on stdout. */
+void convert_report_json(const hf_model *m, const notes *w, const convert_summary *r);
+
+/* One line on stderr. */
+void convert_report_people(const hf_model *m, const convert_summary *r);
+
+/* A line for each on stderr. */
+void convert_report_warnings(const notes *w);
+
+#endif

@@ -1,0 +1,218 @@
+/* slm_convert.c - slm-convert: a model's source files -> one .slm file with 16- or 32-bit weights.
+ *
+ * The source is opened and checked whole before the output is begun; then tensors are streamed one
+ * after the other, and the output takes its name when it is complete.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/cli.h"
+#include "lib/convert.h"
+#include "lib/convert_report.h"
+#include "lib/hf_model.h"
+
+typedef struct options {
+    const char *folder, *out, *dtype;
+    bool force, json, quiet, progress, tokenizer;
+} options;
+
+static slm_type target_type(const options *o, const hf_tensor *t)
+{
+    if (t->spec.rank == 1) {
+        return SLM_TYPE_F32; /* norms and biases: the format has them no other way */
+    }
+    return strcmp(o->dtype, "f32") == 0    ? SLM_TYPE_F32
+           : strcmp(o->dtype, "f16") == 0  ? SLM_TYPE_F16
+           : strcmp(o->dtype, "bf16") == 0 ? SLM_TYPE_BF16
+                                           : t->type;
+}
+
+/* Everything that precedes the tensors' data. */
+static int write_head(const options *o, const hf_model *m, slm_writer *writer, convert_summary *r,
+                      failure *f)
+{
+    const tokenizer_payload *t = &m->tokenizer;
+    char *provenance = NULL;
+    size_t n_provenance = 0;
+    int code = EXIT_OK;
+    if (t->n_tokenizer != 0) {
+        code = slm_writer_section(writer, SLM_SECTION_TOKENIZER, t->tokenizer, t->n_tokenizer, f);
+    }
+    if (code == EXIT_OK && t->chat) {
+        code = slm_writer_section(writer, SLM_SECTION_CHAT, t->chat, t->n_chat, f);
+    }
+    code = code ? code : hf_model_provenance(m, o->dtype, &provenance, &n_provenance, f);
+    code = code ? code
+                : slm_writer_section(writer, SLM_SECTION_PROVENANCE, provenance, n_provenance, f);
+    free(provenance);
+    for (uint32_t i = 0; i < m->n_tensors && code == EXIT_OK; i++) {
+        const hf_tensor *tensor = &m->tensors[i];
+        slm_type type = target_type(o, tensor);
+        r->n_of_type[type]++;
+        code = slm_writer_tensor(writer, tensor->spec.name, type, tensor->spec.rank,
+                                 tensor->spec.dims, f);
+    }
+    return code ? code : slm_writer_begin(writer, &r->n_bytes, f);
+}
+
+static int write_tensors(const options *o, hf_model *m, slm_writer *writer, progress *p, failure *f)
+{
+    convert_buffers *buffers = malloc(sizeof *buffers);
+    convert_progress shown = {p, 0, m->n_source_bytes};
+    int code = buffers ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory for buffers");
+    for (uint32_t i = 0; i < m->n_tensors && code == EXIT_OK; i++) {
+        const hf_tensor *t = &m->tensors[i];
+        uint32_t shard = t->source->shard;
+        convert_tensor job = {.name = t->source->name,
+                              .from = t->type,
+                              .to = target_type(o, t),
+                              .rank = t->spec.rank,
+                              .dims = {t->spec.dims[0], t->spec.dims[1]},
+                              .offset = m->headers[shard].data_offset + t->source->begin};
+        code = hf_model_shard(m, shard, &job.in, f);
+        code = code ? code : convert_write(writer, &job, buffers, &shown, f);
+    }
+    free(buffers);
+    return code;
+}
+
+/* The files that the output must not be. */
+static const char **input_paths(const hf_model *m, uint32_t *n)
+{
+    *n = m->n_texts + m->n_shards;
+    const char **paths = calloc((size_t)*n + 1, sizeof *paths);
+    for (uint32_t i = 0; paths && i < *n; i++) {
+        paths[i] = i < m->n_texts ? m->texts[i].path : m->shards[i - m->n_texts].path;
+    }
+    return paths;
+}
+
+static int write_file(const options *o, hf_model *m, convert_summary *r, progress *p, failure *f)
+{
+    output *out = NULL;
+    slm_writer *writer = NULL;
+    uint32_t n_inputs;
+    const char **inputs = input_paths(m, &n_inputs);
+    int code = inputs ? output_create(o->out, o->force, inputs, n_inputs, &out, f)
+                      : fail(f, EXIT_RESOURCE, "no memory");
+    code = code ? code : hf_model_hash(m, p, f);
+    code =
+        code ? code : slm_writer_create(out, m->hf.family->architecture, &m->hf.config, &writer, f);
+    code = code ? code : write_head(o, m, writer, r, f);
+    code = code ? code : write_tensors(o, m, writer, p, f);
+    code = code ? code : slm_writer_finish(writer, f);
+    code = code ? code : hf_model_finish(m, f);
+    code = code ? code : output_commit(out, f);
+    slm_writer_destroy(&writer);
+    output_destroy(&out);
+    free(inputs);
+    return code;
+}
+
+/* ---- Command line ---------------------------------------------------------------------------- */
+
+static int check_options(const options *o, failure *f)
+{
+    static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
+    if (!o->out) {
+        return fail(f, EXIT_USAGE, "-o is missing: name the .slm file to write");
+    }
+    if (strcmp(o->out, "-") == 0) {
+        return fail(f, EXIT_USAGE, "-o -: the header is written last, so a file is needed");
+    }
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
+        if (strcmp(o->dtype, dtypes[i]) == 0) {
+            return EXIT_OK;
+        }
+    }
+    return fail(f, EXIT_USAGE, "--dtype %s: must be keep, f32, f16 or bf16", o->dtype);
+}
+
+static int convert(const cli *c, options *o, int progress_mode)
+{
+    failure f = {0};
+    hf_model m = {.open = {.fd = -1}, .open_index = UINT32_MAX};
+    convert_summary r = {.input = o->folder, .output = o->out};
+    progress p;
+    notes *w = calloc(1, sizeof *w);
+    int code = w ? check_options(o, &f) : fail(&f, EXIT_RESOURCE, "no memory");
+    progress_begin(&p, progress_mode);
+    code = code ? code : hf_model_open(o->folder, o->tokenizer, &m, w, &f);
+    code = code ? code : write_file(o, &m, &r, &p, &f);
+    progress_end(&p);
+    if (w && !o->quiet) {
+        convert_report_warnings(w);
+    }
+    if (code != EXIT_OK) {
+        code = cli_report(c, &f);
+    } else if (o->json) {
+        convert_report_json(&m, w, &r);
+    } else if (!o->quiet) {
+        convert_report_people(&m, &r);
+    }
+    hf_model_free(&m);
+    free(w);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    options o = {.dtype = "keep", .tokenizer = true};
+    cli_option table[] = {
+        {.name = "output",
+         .letter = 'o',
+         .argument = "FILE",
+         .help = "the .slm file to write",
+         .kind = CLI_STRING,
+         .value = &o.out},
+        {.name = "dtype",
+         .argument = "keep|f32|f16|bf16",
+         .help = "type of the weight matrices (default: keep each as it is)",
+         .kind = CLI_STRING,
+         .value = &o.dtype},
+        {.name = "tokenizer",
+         .help = "--no-tokenizer converts the weights alone",
+         .kind = CLI_FLAG,
+         .value = &o.tokenizer},
+        {.name = "force",
+         .help = "replace an existing output file",
+         .kind = CLI_FLAG,
+         .value = &o.force},
+        {.name = "json",
+         .help = "report as one JSON document on standard output",
+         .kind = CLI_FLAG,
+         .value = &o.json},
+        {.name = "progress",
+         .help = "show progress even if stderr is no terminal",
+         .kind = CLI_FLAG,
+         .value = &o.progress},
+        {.name = "quiet",
+         .letter = 'q',
+         .help = "no report and no warnings",
+         .kind = CLI_FLAG,
+         .value = &o.quiet},
+    };
+    const char *operands[1];
+    cli c = {
+        .tool = "slm-convert",
+        .synopsis = "FOLDER -o MODEL.slm [options]",
+        .summary = "Converts a Hugging Face folder (config.json, model.safetensors or its shards,\n"
+                   "tokenizer.json) into one .slm file. Values that are not finite are refused.",
+        .options = table,
+        .n_options = sizeof table / sizeof table[0],
+        .min_operands = 1,
+        .max_operands = 1,
+        .operands = operands,
+        .epilog = "slm-convert smollm2-135m/ -o smollm2.slm\n"
+                  "slm-convert TinyStories-656K -o tiny.slm --dtype f16",
+    };
+    int code = cli_parse(&c, argc, argv);
+    if (code >= 0) {
+        return code;
+    }
+    o.folder = operands[0];
+    int mode = table[5].seen ? (o.progress ? PROGRESS_ON : PROGRESS_OFF)
+               : o.quiet     ? PROGRESS_OFF
+                             : PROGRESS_AUTO;
+    return cli_finish(&c, convert(&c, &o, mode));
+}
