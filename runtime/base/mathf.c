@@ -1,7 +1,7 @@
 /* mathf.c - elementary functions whose bits do not depend on compiler, library or machine.
  *
- * Range reduction and minimax polynomials in the manner of Cody and Waite (1980) and of Cephes; only
- * operations that IEEE 754 rounds correctly are used, in a fixed order.
+ * Range reduction and minimax polynomials in the manner of Cody and Waite (1980) and of Cephes;
+ * only operations that IEEE 754 rounds correctly are used, in a fixed order.
  */
 #include "base/mathf.h"
 
@@ -43,7 +43,8 @@ static uint64_t f64_bits(double d)
     return u;
 }
 
-/* x = m 2^e with m in [sqrt(1/2), sqrt(2)); ln m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.1716. */
+/* x = m 2^e with m in [sqrt(1/2), sqrt(2)); ln m = 2 atanh(s), s = (m - 1) / (m + 1), |s| < 0.1716.
+ */
 double slm_log(double x)
 {
     uint64_t u = f64_bits(x);

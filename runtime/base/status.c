@@ -59,9 +59,7 @@ static void put_argument(text_out *out, char kind, va_list *args)
         put_string(out, s, n < 96 ? n : 96);
         break;
     }
-    case 'u':
-        put_number(out, va_arg(*args, uint32_t), 10, 1);
-        break;
+    case 'u': put_number(out, va_arg(*args, uint32_t), 10, 1); break;
     case 'i': {
         int32_t v = va_arg(*args, int32_t);
         if (v < 0) {
@@ -70,15 +68,9 @@ static void put_argument(text_out *out, char kind, va_list *args)
         put_number(out, v < 0 ? 0 - (uint64_t)(int64_t)v : (uint64_t)v, 10, 1);
         break;
     }
-    case 'l':
-        put_number(out, va_arg(*args, uint64_t), 10, 1);
-        break;
-    case 'x':
-        put_number(out, va_arg(*args, uint64_t), 16, 16);
-        break;
-    default:
-        put(out, kind);
-        break;
+    case 'l': put_number(out, va_arg(*args, uint64_t), 10, 1); break;
+    case 'x': put_number(out, va_arg(*args, uint64_t), 16, 16); break;
+    default: put(out, kind); break;
     }
 }
 

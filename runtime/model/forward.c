@@ -1,10 +1,10 @@
 /* forward.c - the transformer: pre-norm layers of grouped-query attention and a gated feed-forward
  * network (Touvron et al. 2023, arXiv 2302.13971; Ainslie et al. 2023, arXiv 2305.13245).
  *
- * A layer is a row of phases; each phase is a job whose items any thread may take. Within a phase no
- * two items write the same memory, and no result depends on how rows or tokens are dealt out. Work
- * that is per token (norms, rope, quantizing activations) is one item a token; matrices are cut into
- * runs of row groups.
+ * A layer is a row of phases; each phase is a job whose items any thread may take. Within a phase
+ * no two items write the same memory, and no result depends on how rows or tokens are dealt out.
+ * Work that is per token (norms, rope, quantizing activations) is one item a token; matrices are
+ * cut into runs of row groups.
  */
 #include "model/forward.h"
 
@@ -15,9 +15,9 @@
 #include "port/port.h"
 
 enum {
-    ITEMS_PER_THREAD = 8,      /* of a matrix phase: enough to even out a slow thread */
-    MIN_ITEM_WORK = 1 << 17,   /* multiplications below which sharing costs more than it gives */
-    ATTENTION_TILE = 8         /* tokens of an attention item */
+    ITEMS_PER_THREAD = 8,    /* of a matrix phase: enough to even out a slow thread */
+    MIN_ITEM_WORK = 1 << 17, /* multiplications below which sharing costs more than it gives */
+    ATTENTION_TILE = 8       /* tokens of an attention item */
 };
 
 /* What the items of a phase need to know. */
@@ -40,7 +40,8 @@ static const slm_kernels *kernels_of(const slm_forward *f)
     return f->model->kernels;
 }
 
-/* ---- Matrix phases ------------------------------------------------------------------------------ */
+/* ---- Matrix phases ------------------------------------------------------------------------------
+ */
 
 typedef struct product {
     const slm_matrix *w;
@@ -109,7 +110,8 @@ static void add_product(matmul_phase *m, const slm_matrix *w, float *y, size_t l
     m->products[m->n_products++] = p;
 }
 
-/* ---- Phases of one item a token ----------------------------------------------------------------- */
+/* ---- Phases of one item a token -----------------------------------------------------------------
+ */
 
 static void embed_item(void *context, uint32_t t, uint32_t thread)
 {
@@ -214,7 +216,8 @@ static void gate_item(void *context, uint32_t t, uint32_t thread)
     }
 }
 
-/* ---- Attention: one item a kv head and a few tokens --------------------------------------------- */
+/* ---- Attention: one item a kv head and a few tokens ---------------------------------------------
+ */
 
 static void attention_item(void *context, uint32_t item, uint32_t thread)
 {
@@ -241,7 +244,8 @@ static void attention_item(void *context, uint32_t item, uint32_t thread)
                              f->scratch + (size_t)thread * SLM_MATMUL_SCRATCH);
 }
 
-/* ---- The layers --------------------------------------------------------------------------------- */
+/* ---- The layers ---------------------------------------------------------------------------------
+ */
 
 static void run_norm(phase *p, const float *norm, bool quantize)
 {
@@ -315,7 +319,8 @@ void slm_forward_logits(slm_forward *f, uint32_t t0, uint32_t n)
     run_matmul(&out);
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------- */
+/* ---- Memory -------------------------------------------------------------------------------------
+ */
 
 static float *take_rows(slm_arena *arena, uint64_t n_rows, size_t stride)
 {

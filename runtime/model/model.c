@@ -141,8 +141,8 @@ static slm_status open_text(slm_model *m, slm_arena *arena, slm_error *error)
     if (!s) {
         return SLM_OK;
     }
-    slm_status status = slm_tokenizer_open(&m->tokenizer, arena, m->file.bytes + s->offset,
-                                           s->length, error);
+    slm_status status =
+        slm_tokenizer_open(&m->tokenizer, arena, m->file.bytes + s->offset, s->length, error);
     if (status != SLM_OK || !arena->base) {
         return status;
     }

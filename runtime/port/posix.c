@@ -1,11 +1,11 @@
 /* posix.c - clock and thread team on POSIX systems.
  *
- * One atomic word holds the current job's number (high half) and its next unclaimed item (low half).
- * A thread claims an item by a compare-exchange on that word, so that a claim succeeds only while the
- * job whose description it has read is still the current one. The caller publishes a job, claims
- * items like everybody else, and waits until every item is done: never for a thread that holds none.
- * Idle threads spin briefly (a forward pass publishes hundreds of jobs a millisecond apart), then
- * sleep, so that a busy neighbour gets the core.
+ * One atomic word holds the current job's number (high half) and its next unclaimed item (low
+ * half). A thread claims an item by a compare-exchange on that word, so that a claim succeeds only
+ * while the job whose description it has read is still the current one. The caller publishes a job,
+ * claims items like everybody else, and waits until every item is done: never for a thread that
+ * holds none. Idle threads spin briefly (a forward pass publishes hundreds of jobs a millisecond
+ * apart), then sleep, so that a busy neighbour gets the core.
  */
 #include "port/port.h"
 
@@ -120,8 +120,9 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-/* Replaces the description of the job. The previous job is exhausted; while fields change, the claim
- * word names no item, and a thread that read some of them before has an outdated word to claim with. */
+/* Replaces the description of the job. The previous job is exhausted; while fields change, the
+ * claim word names no item, and a thread that read some of them before has an outdated word to
+ * claim with. */
 static void publish(slm_team *team, slm_job job, void *context, uint32_t n_items)
 {
     uint64_t number = (atomic_load(&team->claim) >> 32) + 1;

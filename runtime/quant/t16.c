@@ -124,9 +124,10 @@ static void load_k(slm_type type, const uint8_t *block, uint32_t s, uint32_t r,
     for (uint32_t i = 0; i < 32 * s; i++) {
         place p = place_of(type, s, i);
         uint32_t low = block[at(p.nibble_line, r, p.byte)] >> p.nibble_shift & 15;
-        uint32_t high = high_mask(type)
-                            ? block[at(p.high_line, r, p.byte)] >> p.high_shift & high_mask(type)
-                            : 0;
+        uint32_t mask = high_mask(type), high = 0;
+        if (mask != 0) {
+            high = (uint32_t)block[at(p.high_line, r, p.byte)] >> p.high_shift & mask;
+        }
         out->codes[i] = (int16_t)(low | high << 4);
     }
 }

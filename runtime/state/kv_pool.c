@@ -39,7 +39,8 @@ void kv_pool_layout(slm_kv_pool *pool, slm_arena *arena, uint32_t n_layers, uint
     }
 }
 
-/* Never fails: each sequence can hold blocks_per_sequence blocks, and there are that many for all. */
+/* Never fails: each sequence can hold blocks_per_sequence blocks, and there are that many for all.
+ */
 static uint32_t take_block(slm_kv_pool *pool)
 {
     uint32_t block = pool->free_blocks[--pool->n_free];

@@ -5,8 +5,8 @@
  *
  *     k: [n_layers][n_blocks][SLM_KV_BLOCK][kv_row_bytes]      v: the same
  *
- * Fork copies a table; writing to a block that others hold copies the block first; rollback shortens
- * the table.
+ * Fork copies a table; writing to a block that others hold copies the block first; rollback
+ * shortens the table.
  */
 #ifndef SLM_STATE_KV_POOL_H
 #define SLM_STATE_KV_POOL_H
@@ -35,8 +35,8 @@ typedef struct slm_kv_pool {
 void kv_pool_layout(slm_kv_pool *pool, slm_arena *arena, uint32_t n_layers, uint32_t n_sequences,
                     uint32_t n_context, size_t kv_row_bytes);
 
-/* Makes positions length .. length + n - 1 of a sequence writable by it alone: takes new blocks, and
- * copies the last one if it is shared. The caller has checked that n more positions fit. */
+/* Makes positions length .. length + n - 1 of a sequence writable by it alone: takes new blocks,
+ * and copies the last one if it is shared. The caller has checked that n more positions fit. */
 void kv_pool_extend(slm_kv_pool *pool, uint32_t sequence, uint32_t n);
 
 /* Shortens a sequence to n positions (not longer than it is). */

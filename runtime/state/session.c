@@ -44,11 +44,11 @@ static slm_status resolve(const slm_model *model, const slm_session_options *giv
     o->n_threads = o->n_threads ? o->n_threads : 1;
     if (o->n_context > MAX_CONTEXT || o->n_chunk > MAX_CHUNK || o->n_sequences > MAX_SEQUENCES ||
         o->n_threads > MAX_THREADS || (uint32_t)o->kv_type > SLM_KV_Q8_0) {
-        return slm_fail(error, SLM_ERR_ARGUMENT, 0,
-                        "session of context %u, chunk %u, %u sequences, %u threads, KV type %u: out "
-                        "of range",
-                        o->n_context, o->n_chunk, o->n_sequences, o->n_threads,
-                        (uint32_t)o->kv_type);
+        return slm_fail(
+            error, SLM_ERR_ARGUMENT, 0,
+            "session of context %u, chunk %u, %u sequences, %u threads, KV type %u: out "
+            "of range",
+            o->n_context, o->n_chunk, o->n_sequences, o->n_threads, (uint32_t)o->kv_type);
     }
     if (model->layers == NULL) {
         return slm_fail(error, SLM_ERR_ARGUMENT, 0, "the model was opened for its tokenizer alone");
@@ -121,8 +121,8 @@ slm_status slm_session_init(void *memory, size_t memory_bytes, const slm_model *
         return status;
     }
     if (!memory || memory_bytes < need || (uintptr_t)memory % 64 != 0) {
-        return slm_fail(error, SLM_ERR_MEMORY, 0, "the session needs %l bytes at a 64-byte boundary",
-                        (uint64_t)need);
+        return slm_fail(error, SLM_ERR_MEMORY, 0,
+                        "the session needs %l bytes at a 64-byte boundary", (uint64_t)need);
     }
     if (slm_team_size(team) > o.n_threads) {
         return slm_fail(error, SLM_ERR_ARGUMENT, 0,
@@ -199,8 +199,8 @@ slm_status slm_session_eval(slm_session *s, const int32_t *ids, size_t n_ids,
     double start = slm_clock_seconds();
     size_t done = 0;
     while (done < n_ids) {
-        uint32_t n = n_ids - done < s->forward.n_chunk ? (uint32_t)(n_ids - done)
-                                                       : s->forward.n_chunk;
+        uint32_t n =
+            n_ids - done < s->forward.n_chunk ? (uint32_t)(n_ids - done) : s->forward.n_chunk;
         uint32_t pos0 = s->pool.sequences[o.sequence].length;
         kv_pool_extend(&s->pool, o.sequence, n);
         slm_kv_view view = kv_pool_view(&s->pool, o.sequence);

@@ -63,7 +63,8 @@ static void pad_to(builder *b, size_t align, size_t extra)
     b->n += extra;
 }
 
-/* Parses a copy whose end is the end of its allocation, so that the sanitizer sees any over-read. */
+/* Parses a copy whose end is the end of its allocation, so that the sanitizer sees any over-read.
+ */
 static int parse(const builder *b, gguf *g, failure *f)
 {
     static uint8_t *copy;
@@ -230,8 +231,8 @@ static void arrays(void) /* GG15-GG17 */
     static builder b;
     static const uint32_t elements[] = {GGUF_ARRAY, 13, GGUF_U64, GGUF_U64, GGUF_STRING, GGUF_U8};
     static const uint64_t counts[] = {1, 1, UINT64_MAX / 8 + 2, (1ull << 30) + 1, 1000000000, 99};
-    static const char *const messages[] = {"arrays of arrays", "unknown", "ends", "ends", "ends",
-                                           "ends"};
+    static const char *const messages[] = {
+        "arrays of arrays", "unknown", "ends", "ends", "ends", "ends"};
     for (size_t i = 0; i < 6; i++) {
         begin(&b, 0, 1);
         put_text(&b, "k");

@@ -45,10 +45,11 @@ static void linear_divides(void)
     }
 }
 
-/* factor 8, low 1, high 4, original 512: wavelengths below 128 stay, above 512 slow by 8. With theta
- * 10^4 and head_dim 8 the frequencies are 1, 0.1, 0.01, 0.001; wavelengths 6.28, 62.8, 628, 6283: the
- * first two stay, the last two slow. With theta 1296 (6^4) they are 1, 1/6, 1/36, 1/216; wavelengths
- * 6.28, 37.7, 226.2, 1357: the third blends with (512/226.19467 - 1) / 3 = 0.42117... */
+/* factor 8, low 1, high 4, original 512: wavelengths below 128 stay, above 512 slow by 8. With
+ * theta 10^4 and head_dim 8 the frequencies are 1, 0.1, 0.01, 0.001; wavelengths 6.28, 62.8, 628,
+ * 6283: the first two stay, the last two slow. With theta 1296 (6^4) they are 1, 1/6, 1/36, 1/216;
+ * wavelengths 6.28, 37.7, 226.2, 1357: the third blends with (512/226.19467 - 1) / 3 = 0.42117...
+ */
 static void llama3_by_wavelength(void)
 {
     slm_config c = config(8, 10000.0f);

@@ -86,7 +86,8 @@ static void refuses_bad_arguments(void)
     CHECK(slm_team_start(memory, slm_team_bytes(2), 0, &team, &error) == SLM_ERR_ARGUMENT);
     CHECK(slm_team_start(memory, slm_team_bytes(2), 257, &team, &error) == SLM_ERR_ARGUMENT);
     CHECK(slm_team_start(memory, slm_team_bytes(2) - 1, 2, &team, &error) == SLM_ERR_MEMORY);
-    CHECK(slm_team_start((char *)memory + 8, slm_team_bytes(2), 2, &team, &error) == SLM_ERR_MEMORY);
+    CHECK(slm_team_start((char *)memory + 8, slm_team_bytes(2), 2, &team, &error) ==
+          SLM_ERR_MEMORY);
     CHECK(team == NULL);
     free(memory);
 }

@@ -11,8 +11,8 @@
 #include "base/bytes.h"
 
 enum {
-    MIN_PAIR_BYTES = 8 + 4 + 1,        /* key length, type, the smallest value */
-    MIN_TENSOR_BYTES = 8 + 4 + 4 + 8,  /* name length, rank, type, offset */
+    MIN_PAIR_BYTES = 8 + 4 + 1,       /* key length, type, the smallest value */
+    MIN_TENSOR_BYTES = 8 + 4 + 4 + 8, /* name length, rank, type, offset */
     MAX_ALIGNMENT = 1 << 20,
     DEFAULT_ALIGNMENT = 32
 };
@@ -20,17 +20,17 @@ enum {
 static const uint8_t VALUE_BYTES[GGUF_VALUE_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 
 static const gguf_type TYPES[] = {
-    [0] = {"F32", 1, 4},        [1] = {"F16", 1, 2},        [2] = {"Q4_0", 32, 18},
-    [3] = {"Q4_1", 32, 20},     [6] = {"Q5_0", 32, 22},     [7] = {"Q5_1", 32, 24},
-    [8] = {"Q8_0", 32, 34},     [9] = {"Q8_1", 32, 36},     [10] = {"Q2_K", 256, 84},
-    [11] = {"Q3_K", 256, 110},  [12] = {"Q4_K", 256, 144},  [13] = {"Q5_K", 256, 176},
-    [14] = {"Q6_K", 256, 210},  [15] = {"Q8_K", 256, 292},  [16] = {"IQ2_XXS", 256, 66},
-    [17] = {"IQ2_XS", 256, 74}, [18] = {"IQ3_XXS", 256, 98}, [19] = {"IQ1_S", 256, 50},
-    [20] = {"IQ4_NL", 32, 18},  [21] = {"IQ3_S", 256, 110}, [22] = {"IQ2_S", 256, 82},
-    [23] = {"IQ4_XS", 256, 136}, [24] = {"I8", 1, 1},       [25] = {"I16", 1, 2},
-    [26] = {"I32", 1, 4},       [27] = {"I64", 1, 8},       [28] = {"F64", 1, 8},
-    [29] = {"IQ1_M", 256, 56},  [30] = {"BF16", 1, 2},      [34] = {"TQ1_0", 256, 54},
-    [35] = {"TQ2_0", 256, 66},  [39] = {"MXFP4", 32, 17},
+    [0] = {"F32", 1, 4},         [1] = {"F16", 1, 2},         [2] = {"Q4_0", 32, 18},
+    [3] = {"Q4_1", 32, 20},      [6] = {"Q5_0", 32, 22},      [7] = {"Q5_1", 32, 24},
+    [8] = {"Q8_0", 32, 34},      [9] = {"Q8_1", 32, 36},      [10] = {"Q2_K", 256, 84},
+    [11] = {"Q3_K", 256, 110},   [12] = {"Q4_K", 256, 144},   [13] = {"Q5_K", 256, 176},
+    [14] = {"Q6_K", 256, 210},   [15] = {"Q8_K", 256, 292},   [16] = {"IQ2_XXS", 256, 66},
+    [17] = {"IQ2_XS", 256, 74},  [18] = {"IQ3_XXS", 256, 98}, [19] = {"IQ1_S", 256, 50},
+    [20] = {"IQ4_NL", 32, 18},   [21] = {"IQ3_S", 256, 110},  [22] = {"IQ2_S", 256, 82},
+    [23] = {"IQ4_XS", 256, 136}, [24] = {"I8", 1, 1},         [25] = {"I16", 1, 2},
+    [26] = {"I32", 1, 4},        [27] = {"I64", 1, 8},        [28] = {"F64", 1, 8},
+    [29] = {"IQ1_M", 256, 56},   [30] = {"BF16", 1, 2},       [34] = {"TQ1_0", 256, 54},
+    [35] = {"TQ2_0", 256, 66},   [39] = {"MXFP4", 32, 17},
 };
 
 const gguf_type *gguf_type_of(uint32_t type)
@@ -41,7 +41,8 @@ const gguf_type *gguf_type_of(uint32_t type)
     return &TYPES[type];
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------------------------------
+ */
 
 typedef struct parser {
     gguf *g;
@@ -68,8 +69,9 @@ static int read_string(parser *p, uint64_t max, const char *what, gguf_string *s
         return truncated(p, what);
     }
     if (n > max) {
-        return fail(p->f, EXIT_INPUT, "%s: offset %" PRIu64 ": %s of %" PRIu64 " bytes; at most %"
-                    PRIu64, p->g->name, at, what, n, max);
+        return fail(p->f, EXIT_INPUT,
+                    "%s: offset %" PRIu64 ": %s of %" PRIu64 " bytes; at most %" PRIu64, p->g->name,
+                    at, what, n, max);
     }
     s->text = (const char *)read_bytes(&p->r, n);
     s->n_bytes = n;
@@ -134,10 +136,10 @@ static int read_pair(parser *p, gguf_pair *pair)
         return truncated(p, "a metadata value");
     }
     if (type >= GGUF_VALUE_TYPES || element >= GGUF_VALUE_TYPES || element == GGUF_ARRAY) {
-        return fail(p->f, EXIT_INPUT, "%s: offset %" PRIu64 ": %.*s has value type %u%s", p->g->name,
-                    at, (int)pair->key.n_bytes, pair->key.text,
-                    type == GGUF_ARRAY ? element : type,
-                    element == GGUF_ARRAY ? " (arrays of arrays are not read)" : ", which is unknown");
+        return fail(
+            p->f, EXIT_INPUT, "%s: offset %" PRIu64 ": %.*s has value type %u%s", p->g->name, at,
+            (int)pair->key.n_bytes, pair->key.text, type == GGUF_ARRAY ? element : type,
+            element == GGUF_ARRAY ? " (arrays of arrays are not read)" : ", which is unknown");
     }
     pair->type = (gguf_value_type)type;
     pair->element = (gguf_value_type)element;
@@ -182,7 +184,8 @@ static int read_pairs(parser *p)
     return EXIT_OK;
 }
 
-/* ---- Tensors ------------------------------------------------------------------------------------ */
+/* ---- Tensors ------------------------------------------------------------------------------------
+ */
 
 static int refuse_tensor(const parser *p, const gguf_tensor *t, const char *what)
 {
@@ -207,8 +210,9 @@ static int size_tensor(const parser *p, gguf_tensor *t)
         }
     }
     if (t->dims[0] % type->block_elements != 0) {
-        return fail(p->f, EXIT_INPUT, "%s: tensor %.*s: rows of %" PRIu64 " are not whole %s blocks",
-                    p->g->name, (int)t->name.n_bytes, t->name.text, t->dims[0], type->name);
+        return fail(p->f, EXIT_INPUT,
+                    "%s: tensor %.*s: rows of %" PRIu64 " are not whole %s blocks", p->g->name,
+                    (int)t->name.n_bytes, t->name.text, t->dims[0], type->name);
     }
     if (!checked_mul_u64(elements / type->block_elements, type->block_bytes, &t->n_bytes)) {
         return refuse_tensor(p, t, "its size in bytes overflows");
@@ -319,7 +323,8 @@ static int read_tensors(parser *p)
     return code;
 }
 
-/* ---- The whole file ----------------------------------------------------------------------------- */
+/* ---- The whole file -----------------------------------------------------------------------------
+ */
 
 static int read_header(parser *p)
 {
@@ -390,7 +395,8 @@ void gguf_free(gguf *g)
     memset(g, 0, sizeof *g);
 }
 
-/* ---- Metadata ----------------------------------------------------------------------------------- */
+/* ---- Metadata -----------------------------------------------------------------------------------
+ */
 
 const gguf_pair *gguf_find(const gguf *g, const char *key)
 {
@@ -434,7 +440,8 @@ int gguf_get_u32(const gguf *g, const char *key, uint32_t min, uint32_t max, uin
     }
     uint64_t wide;
     if (!as_unsigned(pair, &wide) || wide < min || wide > max) {
-        return fail(f, EXIT_INPUT, "%s: %s must be an integer from %u to %u", g->name, key, min, max);
+        return fail(f, EXIT_INPUT, "%s: %s must be an integer from %u to %u", g->name, key, min,
+                    max);
     }
     *value = (uint32_t)wide;
     return EXIT_OK;

@@ -50,7 +50,7 @@ typedef struct gguf_string {
 typedef struct gguf_pair {
     gguf_string key;
     gguf_value_type type;
-    const uint8_t *value; /* the value's bytes; of an array, its first element */
+    const uint8_t *value;    /* the value's bytes; of an array, its first element */
     gguf_value_type element; /* of an array */
     uint64_t n_elements;     /* of an array, else 1 */
 } gguf_pair;
@@ -86,8 +86,8 @@ void gguf_free(gguf *g); /* accepts a zeroed one; clears */
 /* The pair of that key, or NULL. */
 const gguf_pair *gguf_find(const gguf *g, const char *key);
 
-/* Typed getters: *found (if not NULL) tells whether the key is there; a value of another kind or out
- * of range is EXIT_INPUT naming the key. Integers may be stored in any integer type. */
+/* Typed getters: *found (if not NULL) tells whether the key is there; a value of another kind or
+ * out of range is EXIT_INPUT naming the key. Integers may be stored in any integer type. */
 int gguf_get_u32(const gguf *g, const char *key, uint32_t min, uint32_t max, uint32_t *value,
                  bool *found, failure *f);
 int gguf_get_f32(const gguf *g, const char *key, float *value, bool *found, failure *f);
