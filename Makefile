@@ -16,7 +16,7 @@ ARCH := $(shell uname -m)
 
 # ---- Flags: CFLAGS and LDFLAGS are the user's; what correctness needs is kept apart --------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
-REQUIRED := -std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off -fno-fast-math -pthread $(WARNINGS) -MMD -MP
+REQUIRED := -std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off -fno-fast-math -fno-math-errno -pthread $(WARNINGS) -MMD -MP
 ifeq ($(CONFIG),asan)
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 endif
