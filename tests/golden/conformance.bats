@@ -25,3 +25,12 @@ check_folder() { # FOLDER N_VOCAB [KERNELS]
 @test "qwen3 on the scalar kernels" { check_folder conformance/qwen3 512 ref; }
 @test "TinyStories-656K: a real model that stores lm_head alone" { check_folder models/TinyStories-656K 2048; }
 @test "tinystories-2.6m: the demo checkpoint" { check_folder models/tinystories-2.6m 1024; }
+
+@test "Q8_0 blocks equal llama.cpp's, byte for byte" {
+    local folder="$SLM_SHARED/models/TinyStories-656K"
+    [ -d "$folder" ] || skip "needs shared/models/TinyStories-656K"
+    "$SLM_BIN/slm-convert" "$folder" -o "$BATS_TEST_TMPDIR/model.slm" -q
+    "$SLM_BIN/slm-quantize" "$BATS_TEST_TMPDIR/model.slm" "$BATS_TEST_TMPDIR/q8.slm" --type Q8_0 -q
+    python3 tests/golden/compare_q8.py "$BATS_TEST_TMPDIR/q8.slm" \
+        "$folder/TinyStories-656K-Q8_0.gguf" 8 4
+}
