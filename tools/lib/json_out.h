@@ -11,6 +11,12 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Jansson exports functions of these names; without this a call of its json_object() would link to
+ * ours. A file that needs both headers includes json_in.h first. */
+#define json_object json_out_object
+#define json_array json_out_array
+#define json_string json_out_string
+
 typedef struct json_out {
     FILE *stream;
     int depth;
