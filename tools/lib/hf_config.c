@@ -7,7 +7,8 @@
 #include "lib/hf_config_keys.h"
 #include "lib/json_in.h"
 
-enum { MAX_SIZE = 1 << 24 }; /* of any width; keeps products far from 64 bits */
+/* The limits of the .slm format, applied here so that messages can name the key. */
+enum { MAX_WIDTH = 1 << 20, MAX_HEADS = 4096, MAX_HEAD_DIM = 1024, MAX_COUNT = 1 << 24 };
 
 typedef struct reading {
     const char *name;
@@ -83,14 +84,14 @@ static int read_sizes(reading *r)
         uint32_t *to, max;
         bool required;
     } sizes[] = {
-        {k->vocab, &c->n_vocab, MAX_SIZE, true},
-        {k->width, &c->d_model, MAX_SIZE, true},
+        {k->vocab, &c->n_vocab, MAX_COUNT, true},
+        {k->width, &c->d_model, MAX_WIDTH, true},
         {k->layers, &c->n_layers, SLM_MAX_LAYERS, true},
-        {k->heads, &c->n_heads, MAX_SIZE, true},
-        {k->ff, &c->d_ff, MAX_SIZE, true},
-        {k->kv_heads, &c->n_kv_heads, MAX_SIZE, false},
-        {k->head_dim, &c->head_dim, MAX_SIZE, false},
-        {k->context, &c->n_context, INT32_MAX, false},
+        {k->heads, &c->n_heads, MAX_HEADS, true},
+        {k->ff, &c->d_ff, MAX_WIDTH, true},
+        {k->kv_heads, &c->n_kv_heads, MAX_HEADS, false},
+        {k->head_dim, &c->head_dim, MAX_HEAD_DIM, false},
+        {k->context, &c->n_context, MAX_COUNT, false},
     };
     c->n_kv_heads = c->head_dim = c->n_context = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -153,7 +154,7 @@ static int read_numbers(reading *r)
     bool tied = false, bias = false;
     c->norm_eps = 1e-6f;
     failure *f = r->f;
-    if (json_in_f32(r->name, r->root, family->keys->norm_eps, 1e-30, 1, &c->norm_eps, NULL, f) ||
+    if (json_in_f32(r->name, r->root, family->keys->norm_eps, 1e-20, 1, &c->norm_eps, NULL, f) ||
         json_in_string(r->name, r->root, family->keys->activation, &activation, NULL, f) ||
         json_in_bool(r->name, r->root, "tie_word_embeddings", &tied, NULL, f) ||
         json_in_bool(r->name, r->root, "attention_bias", &bias, NULL, f)) {
@@ -269,10 +270,10 @@ static int read_llama3(reading *r, const char *shown, json_t *rope)
     slm_config *c = &r->hf->config;
     bool low, high, original;
     failure *f = r->f;
-    if (json_in_f32(shown, rope, "low_freq_factor", 1e-6, 1e6, &c->rope_low_freq_factor, &low, f) ||
-        json_in_f32(shown, rope, "high_freq_factor", 1e-6, 1e6, &c->rope_high_freq_factor, &high,
+    if (json_in_f32(shown, rope, "low_freq_factor", 1e-3, 1e6, &c->rope_low_freq_factor, &low, f) ||
+        json_in_f32(shown, rope, "high_freq_factor", 1e-3, 1e6, &c->rope_high_freq_factor, &high,
                     f) ||
-        json_in_u32(shown, rope, "original_max_position_embeddings", 1, INT32_MAX,
+        json_in_u32(shown, rope, "original_max_position_embeddings", 1, MAX_COUNT,
                     &c->rope_original_context, &original, f)) {
         return f->exit_code;
     }
@@ -293,8 +294,8 @@ static int read_theta(reading *r, const char *shown, json_t *rope)
 {
     float inside = 0, outside = 0;
     bool in = false, out = false;
-    if (json_in_f32(r->name, r->root, "rope_theta", 1e-3, 1e30, &outside, &out, r->f) ||
-        (rope && json_in_f32(shown, rope, "rope_theta", 1e-3, 1e30, &inside, &in, r->f))) {
+    if (json_in_f32(r->name, r->root, "rope_theta", 1, 1e12, &outside, &out, r->f) ||
+        (rope && json_in_f32(shown, rope, "rope_theta", 1, 1e12, &inside, &in, r->f))) {
         return r->f->exit_code;
     }
     if (in && out && (inside < outside || inside > outside)) {
@@ -407,7 +408,7 @@ static int add_stop_id(reading *r, const json_t *item, uint32_t *n_new)
 {
     slm_config *c = &r->hf->config;
     json_int_t id = json_integer_value(item);
-    if (!json_is_integer(item) || id < 0 || id > INT32_MAX) {
+    if (!json_is_integer(item) || id < 0 || id >= MAX_COUNT) {
         return json_in_refuse(r->name, "eos_token_id", "a token id or a list of them", item, r->f);
     }
     for (uint32_t i = 0; i < c->n_stop_ids; i++) {
@@ -428,7 +429,7 @@ static int read_ids(reading *r, uint32_t *n_new)
 {
     json_t *bos = json_in_get(r->root, "bos_token_id"), *eos = json_in_get(r->root, "eos_token_id");
     uint32_t id = 0;
-    int code = json_in_u32(r->name, r->root, "bos_token_id", 0, INT32_MAX, &id, NULL, r->f);
+    int code = json_in_u32(r->name, r->root, "bos_token_id", 0, MAX_COUNT - 1, &id, NULL, r->f);
     if (code == EXIT_OK && bos) {
         r->hf->config.bos_id = (int32_t)id;
     }
@@ -478,7 +479,7 @@ int hf_config_generation(const char *name, const char *text, size_t n_bytes, hf_
     if (json_in_f32(name, r.root, "temperature", 0, 100, &temperature, NULL, f) ||
         json_in_f32(name, r.root, "top_p", 1e-6, 1, &top_p, NULL, f) ||
         json_in_f32(name, r.root, "min_p", 0, 1, &min_p, NULL, f) ||
-        json_in_u32(name, r.root, "top_k", 0, INT32_MAX, &top_k, NULL, f) ||
+        json_in_u32(name, r.root, "top_k", 0, MAX_COUNT, &top_k, NULL, f) ||
         json_in_bool(name, r.root, "do_sample", &sample, NULL, f) || read_ids(&r, &n_new)) {
         json_decref(r.root);
         return f->exit_code;

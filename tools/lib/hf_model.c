@@ -136,6 +136,24 @@ static void settle_vocabulary(hf_model *m, const safetensors_tensor *embedding, 
     }
 }
 
+/* Ids are compared with the rows of the embedding, not with vocab_size, which may be smaller. */
+static int check_ids(const slm_config *c, failure *f)
+{
+    if (c->bos_id >= 0 && (uint32_t)c->bos_id >= c->n_vocab) {
+        return fail(f, EXIT_INPUT, "config.json: bos_token_id %d is not below the vocabulary's %u",
+                    c->bos_id, c->n_vocab);
+    }
+    for (uint32_t i = 0; i < c->n_stop_ids; i++) {
+        if ((uint32_t)c->stop_ids[i] >= c->n_vocab) {
+            return fail(f, EXIT_INPUT,
+                        "config.json or generation_config.json: eos_token_id %d is not below the "
+                        "vocabulary's %u",
+                        c->stop_ids[i], c->n_vocab);
+        }
+    }
+    return EXIT_OK;
+}
+
 /* What is wrong with the tensors taken together: the first case of each kind, and how many. */
 typedef struct mismatch {
     uint32_t n_missing, n_shape, n_type, n_extra;
@@ -248,6 +266,10 @@ static int match_tensors(hf_model *m, notes *w, failure *f)
         return code;
     }
     settle_vocabulary(m, ties.embedding, w);
+    code = check_ids(&m->hf.config, f);
+    if (code != EXIT_OK) {
+        return code;
+    }
     slm_error error;
     if (slm_config_check(&m->hf.config, &error) != SLM_OK) {
         return fail_status(f, "config.json", &error);
