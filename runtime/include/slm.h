@@ -129,6 +129,10 @@ slm_status slm_model_init(void *memory, size_t memory_bytes, const void *file, s
                           uint32_t flags, const char *kernels, slm_model **model,
                           slm_error *error);
 
+/* Name of the index-th kernel variant that this machine can run, best last ("ref" is index 0); NULL
+ * past the end. Static storage. */
+const char *slm_kernels_variant(uint32_t index);
+
 /* What a model is, for display and for sizing. All strings are borrowed from the model. */
 typedef struct slm_model_info {
     const char *architecture; /* "llama", "qwen3", ... */

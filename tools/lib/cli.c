@@ -97,6 +97,16 @@ static int misuse(const cli *c, int argc, char **argv, const failure *f)
     return cli_report(c, &full);
 }
 
+bool cli_seen(const cli *c, const char *name)
+{
+    for (uint32_t i = 0; i < c->n_options; i++) {
+        if (strcmp(c->options[i].name, name) == 0) {
+            return c->options[i].seen;
+        }
+    }
+    return false;
+}
+
 /* ---- Help ------------------------------------------------------------------------------------ */
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 96 };

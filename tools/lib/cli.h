@@ -61,6 +61,9 @@ typedef struct cli {
  * that no data file can take their place. */
 int cli_parse(cli *c, int argc, char **argv);
 
+/* Was the option of that name on the command line? */
+bool cli_seen(const cli *c, const char *name);
+
 /* "slm-run: TEXT" on stderr (and the JSON document, see above); returns f->exit_code. */
 int cli_report(const cli *c, const failure *f);
 
