@@ -258,6 +258,9 @@ static int check_extra(hf_model *m, const bool *used, mismatch *bad, notes *w, f
 
 static int match_tensors(hf_model *m, notes *w, failure *f)
 {
+    if (m->all.n_tensors == 0) {
+        return fail(f, EXIT_INPUT, "%s: holds no tensors", m->shards[0].path);
+    }
     bool prefix = has_prefix(m);
     mismatch bad = {0};
     tied ties;
