@@ -4,7 +4,7 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
-    SLM_BIN="${SLM_BIN:-bin}"
+    SLM_BIN="$(realpath "${SLM_BIN:-bin}")"
     SLM_SHARED="${SLM_SHARED:-../shared}"
     DEMO=evals/models/tinystories-2.6m
     T="$BATS_TEST_TMPDIR"
@@ -69,7 +69,7 @@ Folder(dtype='F16', d=24, ff=37, heads=4, kv=2).write('$T/odd')"
     cp -r "$DEMO" "$T/elsewhere"
     touch -d 2001-01-01 "$T/elsewhere/model.safetensors"
     convert -q "$DEMO" -o "$T/a.slm"
-    (cd "$T" && TZ=Asia/Tokyo "$OLDPWD/$SLM_BIN/slm-convert" --no-tokenizer -q elsewhere -o b.slm)
+    (cd "$T" && TZ=Asia/Tokyo "$SLM_BIN/slm-convert" --no-tokenizer -q elsewhere -o b.slm)
     cmp "$T/a.slm" "$T/b.slm"
 }
 
