@@ -3,11 +3,16 @@
 
 CONFIG ?= release
 CC ?= cc
+ifeq ($(CONFIG),asan)
+CFLAGS ?= -O1 -g
+else
 CFLAGS ?= -O2 -g
+endif
 LDFLAGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SLM_SHARED ?= ../shared
+FUZZ_SECONDS ?= 60
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 
@@ -16,9 +21,14 @@ ARCH := $(shell uname -m)
 
 # ---- Flags: CFLAGS and LDFLAGS are the user's; what correctness needs is kept apart --------------
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
-REQUIRED := -std=c11 -D_POSIX_C_SOURCE=200809L -ffp-contract=off -fno-fast-math -fno-math-errno -pthread $(WARNINGS) -MMD -MP
+NUMERICS := -ffp-contract=off -fno-fast-math -fno-math-errno
+REQUIRED := -std=c11 -D_POSIX_C_SOURCE=200809L $(NUMERICS) -pthread $(WARNINGS) -MMD -MP
 ifeq ($(CONFIG),asan)
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifeq ($(CONFIG),fuzz)
+CC := $(shell command -v clang-19 || command -v clang)
+SANITIZE := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 endif
 RUNTIME_INC := -Iruntime/include -Iruntime
 TOOLS_INC := $(RUNTIME_INC) -Itools -D_GNU_SOURCE
@@ -32,9 +42,10 @@ BIN := $(B)/bin
 endif
 
 # ---- Sources -------------------------------------------------------------------------------------
-RUNTIME_SRC := $(wildcard runtime/base/*.c runtime/format/*.c runtime/quant/*.c runtime/text/*.c \
+PORTABLE_SRC := $(wildcard runtime/base/*.c runtime/format/*.c runtime/quant/*.c runtime/text/*.c \
     runtime/model/*.c runtime/state/*.c runtime/decode/*.c) \
-    $(wildcard runtime/port/posix.c) $(wildcard runtime/kernels/ref.c runtime/kernels/kv.c runtime/kernels/select.c)
+    $(wildcard runtime/kernels/ref.c runtime/kernels/kv.c runtime/kernels/select.c)
+RUNTIME_SRC := $(PORTABLE_SRC) runtime/port/posix.c
 ifeq ($(ARCH),x86_64)
 RUNTIME_SRC += $(wildcard runtime/kernels/avx2.c runtime/kernels/avx512.c)
 endif
@@ -47,17 +58,22 @@ TOOLS := $(patsubst tools/slm_%.c,$(BIN)/slm-%,$(TOOL_SRC))
 
 UNIT_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/unit/test_*.c))
 KERNEL_TESTS := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/kernels/check_*.c))
-FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
-FUZZ_REPLAY := $(patsubst tests/fuzz/fuzz_%.c,$(B)/tests/fuzz/replay_%,$(FUZZ_SRC))
+FUZZ_NAMES := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_REPLAY := $(FUZZ_NAMES:%=$(B)/tests/fuzz/replay_%)
+FUZZERS := $(FUZZ_NAMES:%=$(B)/tests/fuzz/fuzz_%)
+
+C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
+SCRIPTS = $(shell git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all tests clean help
+.PHONY: all tests demo test test-unit test-kernels test-cli test-golden test-fuzz test-web \
+    test-surface asan fuzz fuzzers wasm dist serve lint format install uninstall clean help
 
-all: $(TOOLS) ## build every command into bin/
-tests: $(TOOLS) $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY) ## build everything that the tests run
+all: $(TOOLS) $(LIB) ## build every command into bin/
+tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY)
 
-# ---- Rules ---------------------------------------------------------------------------------------
+# ---- Native --------------------------------------------------------------------------------------
 $(B)/runtime/kernels/avx2.o: ISA := -mavx2 -mf16c
 $(B)/runtime/kernels/avx512.o: ISA := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
 $(B)/runtime/kernels/%.o: CFLAGS := $(patsubst -O2,-O3,$(CFLAGS))
@@ -96,9 +112,104 @@ $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)
 	$(if $(Q),@echo "  LD    $@")
 	$(LINK)
 
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/libtools.a $(LIB)
+	$(if $(Q),@echo "  LD    $@")
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -fsanitize=fuzzer -pthread $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(B)/tests/%: $(B)/tests/%.o $(B)/libtools.a $(LIB)
 	$(if $(Q),@echo "  LD    $@")
 	$(LINK)
+
+# ---- WebAssembly: compiled one by one, linked by wasm-ld itself (clang as the link driver would run
+# ---- whatever wasm-opt is on the PATH). No C library: runtime/port/freestanding and wasm.c stand in.
+ifdef WASI_SDK_PATH
+WASM_CC ?= $(WASI_SDK_PATH)/bin/clang
+WASM_LD ?= $(WASI_SDK_PATH)/bin/wasm-ld
+else
+WASM_CC ?= $(shell command -v clang-19 || command -v clang || echo clang-19)
+WASM_LD ?= $(shell command -v wasm-ld-19 || command -v wasm-ld || echo wasm-ld-19)
+endif
+W := build/wasm
+WASM_SRC := $(PORTABLE_SRC) $(wildcard runtime/kernels/simd128.c) runtime/port/wasm.c runtime/web/exports.c
+WASM_OBJ := $(WASM_SRC:%.c=$(W)/%.o)
+WASM_CFLAGS := --target=wasm32 -msimd128 -mbulk-memory -msign-ext -mnontrapping-fptoint -std=c11 \
+    -ffreestanding -nostdlibinc -fvisibility=hidden -ffunction-sections -fdata-sections \
+    -isystem runtime/port/freestanding -DNDEBUG $(NUMERICS) $(WARNINGS) -MMD -MP
+WASM_LDFLAGS := --no-entry --strip-all --gc-sections --stack-first -z stack-size=262144 -O2
+$(W)/%.o: WASM_OPT := -Os
+$(W)/runtime/kernels/%.o: WASM_OPT := -O2
+$(W)/runtime/port/wasm.o: WASM_OPT := -Os -fno-builtin
+
+$(W)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  WASM  $<")
+	$(Q)$(WASM_CC) $(WASM_OPT) $(WASM_CFLAGS) $(RUNTIME_INC) -c $< -o $@
+
+$(W)/slm.wasm: $(WASM_OBJ)
+	$(if $(Q),@echo "  LD    $@")
+	$(Q)$(WASM_LD) $(WASM_LDFLAGS) -o $@ $^
+
+wasm: $(W)/slm.wasm ## build build/wasm/slm.wasm
+
+dist/slm.wasm: $(W)/slm.wasm
+	@mkdir -p dist
+	$(Q)cp $< $@
+dist/%: runtime/web/%
+	@mkdir -p dist
+	$(Q)cp $< $@
+
+DIST := dist/slm.wasm dist/slm.js dist/slm.d.ts
+dist: $(DIST) ## what a web page needs, in dist/, with its sizes
+	@scripts/sizes.sh $(DIST)
+
+# ---- Trying and testing --------------------------------------------------------------------------
+demo: ## install what is missing, convert, quantize and run the demo model (SLM_NO_INSTALL=1: only check)
+	@scripts/demo.sh
+
+export SLM_SHARED
+
+test: tests asan $(DIST) ## everything that a contributor needs to trust a change
+	@tests/run.sh unit kernels fuzz cli golden web surface asan
+test-unit: $(UNIT_TESTS) ## unit tests
+	@tests/run.sh unit
+test-kernels: $(KERNEL_TESTS) ## every kernel variant against the scalar reference
+	@tests/run.sh kernels
+test-cli: all ## the commands, with Bats
+	@tests/run.sh cli
+test-golden: all ## logits against another engine's, and digests across builds
+	@tests/run.sh golden
+test-fuzz: $(FUZZ_REPLAY) ## replay the fuzzing corpora
+	@tests/run.sh fuzz
+test-web: all $(DIST) ## the wasm module under Node and in headless Chromium
+	@tests/run.sh web
+test-surface: all $(DIST) ## headers compile alone; symbols, imports and exports are as listed
+	@tests/run.sh surface
+ifeq ($(CONFIG),asan)
+asan: tests
+else
+asan: ## build commands and tests with address and undefined behaviour sanitizers
+	$(Q)$(MAKE) --no-print-directory CONFIG=asan tests
+endif
+
+fuzzers: $(FUZZERS)
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60) with libFuzzer
+	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz fuzzers
+	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_NAMES)
+
+# ---- Care ----------------------------------------------------------------------------------------
+lint: ## formatting, sizes, clang-tidy, shellcheck
+	@scripts/lint.sh
+format: ## clang-format every C file in place
+	@scripts/lint.sh --format
+
+install: all ## commands, library and header into $(DESTDIR)$(PREFIX)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib
+	install -m 644 runtime/include/slm.h $(DESTDIR)$(PREFIX)/include
+uninstall: ## take them out again
+	rm -f $(patsubst $(BIN)/%,$(DESTDIR)$(PREFIX)/bin/%,$(TOOLS))
+	rm -f $(DESTDIR)$(PREFIX)/lib/libslm.a $(DESTDIR)$(PREFIX)/include/slm.h
 
 clean: ## remove build/, bin/ and dist/
 	rm -rf build bin dist
@@ -106,4 +217,4 @@ clean: ## remove build/, bin/ and dist/
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) $(W) -name '*.d' 2>/dev/null)

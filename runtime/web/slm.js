@@ -1,0 +1,602 @@
+/* slm.js - loads a .slm file into the WebAssembly engine and generates text from it, in a browser or
+ * in Node 18 and later. No dependency. The calling thread does the work: use a Worker where a page
+ * must stay responsive.
+ *
+ *     import { Slm } from "./slm.js";
+ *     const model = await Slm.load("model.slm");
+ *     for await (const piece of model.generate("once upon a time", { maxTokens: 60, seed: 7 })) {
+ *         document.body.append(piece);
+ *     }
+ */
+
+const node = typeof process === "object" && process.versions?.node !== undefined;
+
+/* The order of web_number in exports.c. */
+const NUMBERS = [
+    "parameters", "vocabulary", "trainedContext", "layers", "width", "bosId", "eosId",
+    "temperature", "topK", "topP", "minP", "context", "length", "promptTokens", "generatedTokens",
+    "fileBytes", "modelBytes", "sessionBytes", "kvBlocksTotal", "kvBlocksUsed", "hasTokenizer",
+];
+const KV_TYPES = { f16: 0, f32: 1, q8_0: 2 };
+const CHECK_DATA = 1, CHECK_VALUES = 2;
+const ENCODE_SPECIAL = 1, ENCODE_CONTROL = 2, DECODE_CONTROL = 1;
+const BREATH_MS = 12; /* work this long, then let the event loop run */
+const READ_BYTES = 1 << 26;
+
+/** What went wrong. `code` is the name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or one of
+ * "SLM_WEB_FETCH", "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED"; `offset` is the position in
+ * the file that it speaks of, 0 if none. */
+export class SlmError extends Error {
+    constructor(code, message, offset = 0, cause = undefined) {
+        super(message, cause === undefined ? undefined : { cause });
+        this.name = "SlmError";
+        this.code = code;
+        this.offset = offset;
+    }
+}
+
+function argument(condition, message) {
+    if (!condition) {
+        throw new SlmError("SLM_ERR_ARGUMENT", message);
+    }
+}
+
+function u32(value, name, fallback) {
+    if (value === undefined) {
+        return fallback;
+    }
+    argument(Number.isInteger(value) && value >= 0 && value <= 0xffffffff,
+             `${name} is ${value}; a whole number from 0 is wanted`);
+    return value;
+}
+
+function number(value, name, fallback) {
+    if (value === undefined) {
+        return fallback;
+    }
+    argument(typeof value === "number", `${name} is ${value}; a number is wanted`);
+    return value;
+}
+
+function hex(value) {
+    return BigInt.asUintN(64, value).toString(16).padStart(16, "0");
+}
+
+/* Lets timers, rendering and input run; a plain await would not. */
+function breathe() {
+    return new Promise((resolve) => {
+        if (typeof setImmediate === "function") {
+            setImmediate(resolve);
+        } else {
+            const channel = new MessageChannel(); /* setTimeout would cost 4 ms */
+            channel.port1.onmessage = () => {
+                channel.port1.close();
+                resolve();
+            };
+            channel.port2.postMessage(0);
+        }
+    });
+}
+
+/* ---- Bytes from somewhere -------------------------------------------------------------------- */
+
+/* A source is {size, fill(target, progress), close()}; one of the last two is called. */
+
+async function openPath(path) {
+    const { open } = await import("node:fs/promises");
+    let file;
+    try {
+        file = await open(path, "r");
+    } catch (e) {
+        throw new SlmError("SLM_WEB_FETCH", `${path}: ${e.message}`, 0, e);
+    }
+    const { size } = await file.stat();
+    const fill = async (target) => {
+        try {
+            for (let at = 0; at < size;) {
+                const want = Math.min(READ_BYTES, size - at);
+                const { bytesRead } = await file.read(target, at, want, at);
+                if (bytesRead === 0) {
+                    throw new SlmError("SLM_WEB_FETCH", `${path}: became shorter while read`);
+                }
+                at += bytesRead;
+            }
+        } finally {
+            await file.close();
+        }
+    };
+    return { size, fill, close: () => file.close() };
+}
+
+async function openUrl(url, signal) {
+    let response;
+    try {
+        response = await fetch(url, { signal });
+    } catch (e) {
+        signal?.throwIfAborted();
+        throw new SlmError("SLM_WEB_FETCH", `${url}: ${e.message}`, 0, e);
+    }
+    if (!response.ok) {
+        throw new SlmError("SLM_WEB_FETCH", `${url}: HTTP status ${response.status}`);
+    }
+    const length = response.headers.get("content-length");
+    if (length === null || response.headers.get("content-encoding") !== null || !response.body) {
+        return openBytes(new Uint8Array(await response.arrayBuffer())); /* size not known before */
+    }
+    const size = Number(length);
+    const fill = async (target, progress) => {
+        const reader = response.body.getReader();
+        let at = 0;
+        for (;;) {
+            const { done, value } = await reader.read();
+            if (done) {
+                break;
+            }
+            if (value.length > size - at) {
+                await reader.cancel();
+                throw new SlmError("SLM_WEB_FETCH", `${url}: longer than the ${size} bytes announced`);
+            }
+            target.set(value, at);
+            at += value.length;
+            progress(at);
+        }
+        if (at !== size) {
+            throw new SlmError("SLM_WEB_FETCH", `${url}: ended after ${at} of ${size} bytes`);
+        }
+    };
+    return { size, fill, close: () => response.body.cancel() };
+}
+
+function openBytes(bytes) {
+    return { size: bytes.length, fill: async (target) => target.set(bytes), close: async () => {} };
+}
+
+function openSource(source, signal) {
+    if (source instanceof ArrayBuffer) {
+        return openBytes(new Uint8Array(source));
+    }
+    if (ArrayBuffer.isView(source)) {
+        return openBytes(new Uint8Array(source.buffer, source.byteOffset, source.byteLength));
+    }
+    argument(typeof source === "string" || source instanceof URL,
+             "a model comes from a URL, a path or bytes");
+    if (node && (source instanceof URL ? source.protocol === "file:" : !/^https?:/.test(source))) {
+        return openPath(source);
+    }
+    return openUrl(source, signal);
+}
+
+/* The engine's module, compiled once and shared by all models. */
+const compiled = new Map();
+
+async function compile(source) {
+    const from = await openSource(source);
+    const bytes = new Uint8Array(from.size);
+    await from.fill(bytes, () => {});
+    try {
+        return await WebAssembly.compile(bytes);
+    } catch (e) {
+        throw new SlmError("SLM_WEB_WASM", `${source}: ${e.message}`, 0, e);
+    }
+}
+
+function engineModule(source) {
+    if (source instanceof WebAssembly.Module) {
+        return source;
+    }
+    const key = String(source);
+    if (typeof source !== "string" && !(source instanceof URL)) {
+        return compile(source);
+    }
+    if (!compiled.has(key)) {
+        const module = compile(source);
+        compiled.set(key, module);
+        module.catch(() => compiled.delete(key));
+    }
+    return compiled.get(key);
+}
+
+/* ---- Stop strings ---------------------------------------------------------------------------- */
+
+/* Passes on what no stop string can claim any more. */
+class StopFilter {
+    #stops;
+    #held = "";
+    found = false;
+
+    constructor(stops) {
+        this.#stops = stops;
+    }
+
+    push(text) {
+        const pending = this.#held + text;
+        const hits = this.#stops.map((s) => pending.indexOf(s)).filter((at) => at >= 0);
+        if (hits.length !== 0) {
+            this.found = true;
+            this.#held = "";
+            return pending.slice(0, Math.min(...hits));
+        }
+        let held = 0;
+        for (const stop of this.#stops) {
+            let n = Math.min(stop.length - 1, pending.length);
+            while (n > held && !pending.endsWith(stop.slice(0, n))) {
+                n--;
+            }
+            held = Math.max(held, n);
+        }
+        this.#held = held ? pending.slice(-held) : "";
+        return held ? pending.slice(0, -held) : pending;
+    }
+
+    flush() {
+        const held = this.#held;
+        this.#held = "";
+        return held;
+    }
+}
+
+/* ---- Generation ------------------------------------------------------------------------------ */
+
+/** A text in the making: iterate over it for the pieces. `ids`, `end` and `digest` are complete once
+ * the iteration is. */
+export class Generation {
+    ids = [];
+    /** "end_token", "stop_string", "max_tokens" or "context_full"; null while it runs. */
+    end = null;
+    /** With the option digest: the same as slm-run --logits-digest prints. */
+    digest = null;
+    #pieces;
+
+    constructor(start) {
+        this.#pieces = start(this);
+    }
+
+    [Symbol.asyncIterator]() {
+        return this.#pieces;
+    }
+
+    /** All of the text at once. */
+    async text() {
+        let text = "";
+        for await (const piece of this) {
+            text += piece;
+        }
+        return text;
+    }
+}
+
+/** A model in memory, ready to run. Made by Slm.load. */
+export class Slm {
+    #wasm;
+    #memory;
+    #busy = false;
+    #chunk = 64;
+    #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+    #seconds = { load: 0, prompt: 0, generate: 0, firstToken: 0 };
+    #strings = {};
+
+    /** Loads a model. source: a URL, a path (Node), or its bytes. */
+    static async load(source, options = {}) {
+        const start = performance.now();
+        const slm = new Slm();
+        const wasm = options.wasm ?? new URL("./slm.wasm", import.meta.url);
+        const kv = options.kv ?? "f16";
+        argument(kv in KV_TYPES, `kv is ${kv}; it can be f16, f32 or q8_0`);
+        const context = u32(options.context, "context", 0);
+        const chunk = u32(options.chunk, "chunk", 0);
+        const module = await engineModule(wasm);
+        const instance = await WebAssembly.instantiate(module, {});
+        slm.#wasm = instance.exports;
+        slm.#memory = instance.exports.memory;
+        const [file, size] = await slm.#fetchFile(source, options);
+        slm.#call(slm.#wasm.web_load(file, size, options.check === false ? 0
+                                                                       : CHECK_DATA | CHECK_VALUES));
+        slm.#call(slm.#wasm.web_open(context, chunk, KV_TYPES[kv]));
+        slm.#chunk = chunk || slm.#chunk;
+        slm.#strings = {
+            architecture: slm.#cString(slm.#wasm.web_text(0)),
+            kernels: slm.#cString(slm.#wasm.web_text(1)),
+            version: slm.#cString(slm.#wasm.web_text(2)),
+        };
+        slm.#seconds.load = (performance.now() - start) / 1000;
+        return slm;
+    }
+
+    async #fetchFile(source, options) {
+        const signal = options.signal;
+        signal?.throwIfAborted();
+        const from = await openSource(source, signal);
+        const file = from.size < 2 ** 32 ? this.#wasm.web_reserve(from.size) >>> 0 : 0;
+        if (file === 0) {
+            await from.close();
+            throw new SlmError("SLM_ERR_MEMORY", `no memory for a model of ${from.size} bytes`);
+        }
+        const progress = (done) => {
+            signal?.throwIfAborted();
+            options.progress?.(done, from.size);
+        };
+        await from.fill(new Uint8Array(this.#memory.buffer, file, from.size), progress);
+        progress(from.size);
+        return [file, from.size];
+    }
+
+    /** Text to token ids. special: add what the model wants before a text; control: recognise control
+     * tokens written out in it. */
+    tokenize(text, { special = true, control = false } = {}) {
+        const wasm = this.#exports();
+        argument(typeof text === "string", "the text to tokenize is not a string");
+        const bytes = new TextEncoder().encode(text);
+        const at = this.#input(bytes.length);
+        new Uint8Array(this.#memory.buffer, at, bytes.length).set(bytes);
+        this.#call(wasm.web_encode(at, bytes.length, (special ? ENCODE_SPECIAL : 0) |
+                                                     (control ? ENCODE_CONTROL : 0)));
+        const n = wasm.web_ids_count();
+        return Int32Array.from(new Int32Array(this.#memory.buffer, wasm.web_ids(), n));
+    }
+
+    /** Token ids to text. control: write control tokens out by name. */
+    detokenize(ids, { control = false } = {}) {
+        const wasm = this.#exports();
+        this.#idle();
+        wasm.web_decoder_reset(control ? DECODE_CONTROL : 0);
+        let text = "";
+        for (const id of ids) {
+            text += this.#decode(id);
+        }
+        wasm.web_decoder_flush();
+        return text + this.#out();
+    }
+
+    /** The logits of the last of these ids, evaluated from an empty context. */
+    async logits(ids) {
+        await this.#alone(() => this.#evaluate(ids, false));
+        return Float32Array.from(new Float32Array(this.#memory.buffer, this.#wasm.web_logits(),
+                                                  this.#number("vocabulary")));
+    }
+
+    /** The digest of the logits of every one of these ids: 16 hexadecimal digits that every build of
+     * the engine gives. */
+    async digest(ids) {
+        await this.#alone(() => {
+            this.#wasm.web_digest_reset();
+            return this.#evaluate(ids, true);
+        });
+        return hex(this.#wasm.web_digest());
+    }
+
+    /** Continues a prompt (a text, or token ids). Iterate over what it returns. */
+    generate(prompt, options = {}) {
+        this.#exports();
+        const settings = this.#settings(options);
+        const ids = typeof prompt === "string" ? this.tokenize(prompt, options)
+                                               : Int32Array.from(prompt);
+        argument(ids.length !== 0, "the prompt is empty");
+        return new Generation((generation) => this.#pieces(generation, ids, settings));
+    }
+
+    /** Figures of this model and session. */
+    diagnostics() {
+        const wasm = this.#exports();
+        const d = { ...this.#strings };
+        for (const name of NUMBERS) {
+            d[name] = this.#number(name);
+        }
+        d.hasTokenizer = d.hasTokenizer !== 0;
+        d.contentChecksum = hex(wasm.web_checksum(0));
+        d.layoutChecksum = hex(wasm.web_checksum(1));
+        d.tokenizerChecksum = hex(wasm.web_checksum(2));
+        d.memoryBytes = this.#memory.buffer.byteLength;
+        d.loadSeconds = this.#seconds.load;
+        d.promptSeconds = this.#seconds.prompt;
+        d.generateSeconds = this.#seconds.generate;
+        d.firstTokenSeconds = this.#seconds.firstToken;
+        return d;
+    }
+
+    /** Lets go of the memory. Every later call fails with SLM_WEB_UNLOADED; calling it again does
+     * nothing. */
+    unload() {
+        this.#wasm = null;
+        this.#memory = null;
+    }
+
+    /* ---- Inside ------------------------------------------------------------------------------ */
+
+    #exports() {
+        if (!this.#wasm) {
+            throw new SlmError("SLM_WEB_UNLOADED", "the model has been unloaded");
+        }
+        return this.#wasm;
+    }
+
+    #idle() {
+        if (this.#busy) {
+            throw new SlmError("SLM_WEB_BUSY", "another generation is still running");
+        }
+    }
+
+    async #alone(work) {
+        this.#exports();
+        this.#idle();
+        this.#busy = true;
+        try {
+            await work();
+        } finally {
+            this.#busy = false;
+        }
+    }
+
+    #call(status) {
+        if (status !== 0) {
+            throw new SlmError(this.#cString(this.#wasm.web_status_name(status)),
+                               this.#cString(this.#wasm.web_error_text()),
+                               this.#wasm.web_error_offset());
+        }
+    }
+
+    #cString(at) {
+        const bytes = new Uint8Array(this.#memory.buffer);
+        return this.#utf8.decode(bytes.subarray(at, bytes.indexOf(0, at)));
+    }
+
+    #number(name) {
+        return this.#wasm.web_number(NUMBERS.indexOf(name));
+    }
+
+    #input(nBytes) {
+        const at = nBytes < 2 ** 32 ? this.#wasm.web_input(nBytes) >>> 0 : 0;
+        if (at === 0) {
+            throw new SlmError("SLM_ERR_MEMORY", `no memory for an input of ${nBytes} bytes`);
+        }
+        return at;
+    }
+
+    #out() {
+        const at = this.#wasm.web_out();
+        return this.#utf8.decode(new Uint8Array(this.#memory.buffer, at, this.#wasm.web_out_bytes()));
+    }
+
+    #decode(id) {
+        this.#call(this.#wasm.web_decode(id));
+        return this.#out();
+    }
+
+    /* Sampling as the model's file recommends, where the caller says nothing. */
+    #settings(options) {
+        const own = Object.fromEntries(["temperature", "topK", "topP", "minP"]
+            .map((name) => [name, this.#number(name)]));
+        const stops = typeof options.stop === "string" ? [options.stop] : options.stop ?? [];
+        argument(Array.isArray(stops) && stops.every((s) => typeof s === "string" && s !== ""),
+                 "stop is a text or a list of texts, none of them empty");
+        let seed;
+        try {
+            seed = BigInt(options.seed ?? 1);
+        } catch (e) {
+            throw new SlmError("SLM_ERR_ARGUMENT", `seed is ${options.seed}`, 0, e);
+        }
+        argument(seed >= 0n && seed < 2n ** 64n, `seed is ${seed}; 0 to 2^64 - 1 is wanted`);
+        return {
+            maxTokens: u32(options.maxTokens, "maxTokens", 256),
+            temperature: number(options.temperature, "temperature", Math.max(own.temperature, 0)),
+            topK: u32(options.topK, "topK", Math.min(own.topK, 1024)),
+            topP: number(options.topP, "topP", own.topP > 0 ? own.topP : 1),
+            minP: number(options.minP, "minP", own.minP),
+            seed,
+            stops,
+            digest: options.digest === true,
+            control: options.control === true,
+            signal: options.signal,
+        };
+    }
+
+    /* Appends ids to an emptied session, a piece at a time so that the event loop can run. */
+    async #evaluate(ids, digest, signal) {
+        const wasm = this.#exports();
+        wasm.web_truncate(0);
+        const room = this.#number("context");
+        if (ids.length > room) {
+            throw new SlmError("SLM_ERR_CONTEXT_FULL",
+                               `${ids.length} tokens do not fit a context of ${room}`);
+        }
+        let rested = performance.now();
+        for (let at = 0; at < ids.length; at += this.#chunk) {
+            this.#append(ids.slice(at, at + this.#chunk), digest);
+            if (performance.now() - rested > BREATH_MS) {
+                await breathe();
+                signal?.throwIfAborted();
+                this.#exports();
+                rested = performance.now();
+            }
+        }
+    }
+
+    #append(ids, digest) {
+        const at = this.#input(4 * ids.length);
+        new Int32Array(this.#memory.buffer, at, ids.length).set(ids);
+        this.#call(this.#wasm.web_eval(at, ids.length, digest ? 1 : 0));
+    }
+
+    async *#pieces(generation, prompt, s) {
+        this.#exports();
+        this.#idle();
+        this.#busy = true;
+        try {
+            yield* this.#run(generation, prompt, s);
+        } finally {
+            this.#busy = false;
+        }
+    }
+
+    async *#run(generation, prompt, s) {
+        const wasm = this.#exports();
+        const start = performance.now();
+        this.#call(wasm.web_sampler(s.temperature, s.topK, s.topP, s.minP, s.seed));
+        wasm.web_digest_reset();
+        wasm.web_decoder_reset(s.control ? DECODE_CONTROL : 0);
+        if (this.#number("hasTokenizer")) { /* so that a first word keeps the space before it */
+            prompt.forEach((id) => this.#decode(id));
+        }
+        s.signal?.throwIfAborted();
+        await this.#evaluate(prompt, s.digest, s.signal);
+        const ready = performance.now();
+        this.#seconds.prompt = (ready - start) / 1000;
+        const filter = new StopFilter(s.stops);
+        let rested = ready;
+        while (generation.end === null) {
+            const piece = this.#step(generation, filter, s);
+            if (generation.ids.length === 1) {
+                this.#seconds.firstToken = (performance.now() - start) / 1000;
+            }
+            if (piece !== "") {
+                yield piece;
+            }
+            if (performance.now() - rested > BREATH_MS) {
+                await breathe();
+                rested = performance.now();
+            }
+            s.signal?.throwIfAborted();
+            this.#exports();
+        }
+        this.#seconds.generate = (performance.now() - ready) / 1000;
+        generation.digest = s.digest ? hex(wasm.web_digest()) : null;
+        const rest = this.#rest(generation, filter);
+        if (rest !== "") {
+            yield rest;
+        }
+    }
+
+    /* One token: drawn, decoded, and fed back unless it is the last. Returns its text. */
+    #step(generation, filter, s) {
+        const wasm = this.#wasm;
+        if (generation.ids.length === s.maxTokens) { /* only if maxTokens is 0 */
+            generation.end = "max_tokens";
+            return "";
+        }
+        const id = wasm.web_sample();
+        generation.ids.push(id);
+        if (wasm.web_is_end(id)) {
+            generation.end = "end_token";
+            return "";
+        }
+        const piece = this.#number("hasTokenizer") ? filter.push(this.#decode(id)) : "";
+        if (filter.found) {
+            generation.end = "stop_string";
+        } else if (generation.ids.length === s.maxTokens) {
+            generation.end = "max_tokens";
+        } else if (this.#number("length") === this.#number("context")) {
+            generation.end = "context_full";
+        } else {
+            this.#append([id], s.digest);
+        }
+        return piece;
+    }
+
+    /* What was held back for a stop string, and an unfinished character. */
+    #rest(generation, filter) {
+        if (generation.end === "stop_string" || generation.ids.length === 0) {
+            return "";
+        }
+        this.#wasm.web_decoder_flush();
+        return filter.flush() + this.#out();
+    }
+}

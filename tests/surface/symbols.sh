@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# What the runtime shows and what it wants, against the lists in this folder: functions of slm.h, names
+# of all global symbols, symbols that the native library takes from the system, exports of the wasm
+# module, and its imports, of which there are none.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+export LC_ALL=C
+here=tests/surface
+lib=${SLM_LIB:-build/release/libslm.a}
+wasm=${SLM_WASM:-dist/slm.wasm}
+n=0
+failed=0
+
+same() { # TITLE EXPECTED_FILE, what is on stdin
+    local notes
+    n=$((n + 1))
+    if notes=$(diff -u "$2" -); then
+        echo "ok $n - $1"
+    else
+        failed=1
+        printf '%s\n' "$notes" | sed 's/^/# /'
+        echo "not ok $n - $1 (expected: $2)"
+    fi
+}
+
+defined=$(nm -g --defined-only "$lib" 2>/dev/null | awk 'NF == 3 {print $3}' | sort -u)
+wanted=$(nm -u "$lib" 2>/dev/null | awk '$1 == "U" {print $2}' | sort -u)
+declared=$(sed -n 's/^[a-z].*[ *]\(slm_[a-z0-9_]*\)(.*/\1/p' runtime/include/slm.h | sort -u)
+
+echo "$declared" | same "the functions of slm.h" $here/api.txt
+comm -23 <(echo "$declared") <(echo "$defined") | same "each of them is in the library" /dev/null
+echo "$defined" | grep -v '^slm_' | same "other global names" $here/internal.txt
+# Sanitized or hardened builds add checks of their own (__asan_*, __stack_chk_fail, ...).
+comm -23 <(echo "$wanted") <(echo "$defined") | grep -v '^__\|^_GLOBAL_OFFSET_TABLE_' |
+    same "what the library takes from the system" $here/system.txt
+
+list='const m = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
+    const show = (l) => l.map((e) => `${e.kind} ${e.name}\n`).sort().join("");
+    process.stdout.write(show(WebAssembly.Module[process.argv[2]](m)));'
+node -e "$list" "$wasm" imports | same "imports of the wasm module" /dev/null
+node -e "$list" "$wasm" exports | same "exports of the wasm module" $here/wasm-exports.txt
+echo "1..$n"
+exit $failed

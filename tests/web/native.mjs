@@ -1,0 +1,49 @@
+/* native.mjs - the commands, for comparison with the wasm module: models made by them, and what
+ * slm-run says about a prompt. */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const bin = process.env.SLM_BIN ?? "bin";
+const checkpoint = "evals/models/tinystories-2.6m";
+
+export function command(name, ...args) {
+    return execFileSync(join(bin, name), args, { encoding: "utf8" });
+}
+
+/* A folder for one test file's models; gone when the process ends. */
+export const folder = mkdtempSync(join(tmpdir(), "slm-web-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+
+const made = new Map();
+
+/* The demo checkpoint as a .slm of a type: "f32", "f16", "bf16" converted, others quantized. */
+export function model(type) {
+    if (!made.has(type)) {
+        const path = join(folder, `${type}.slm`);
+        if (/^b?f\d+$/.test(type)) {
+            command("slm-convert", checkpoint, "-o", path, "--dtype", type, "-q");
+        } else {
+            command("slm-quantize", model("bf16"), path, "--type", type, "-q");
+        }
+        made.set(type, path);
+    }
+    return made.get(type);
+}
+
+/* Text and digest that slm-run gives for a prompt. */
+export function run(path, prompt, ...options) {
+    const out = command("slm-run", path, "-p", prompt, "--logits-digest", "-q", ...options);
+    const lines = out.split("\n");
+    return { text: lines.slice(0, -2).join("\n"), digest: lines.at(-2) };
+}
+
+/* Logits of each of these ids, by slm-run. */
+export function logits(path, ids, ...options) {
+    const at = join(folder, "ids.i32");
+    writeFileSync(at, Buffer.from(Int32Array.from(ids).buffer));
+    const bytes = execFileSync(join(bin, "slm-run"), [path, "--ids", at, "--logits-out", "-", "-q",
+                                                     ...options], { maxBuffer: 1 << 28 });
+    return new Float32Array(Uint8Array.from(bytes).buffer);
+}

@@ -1,0 +1,136 @@
+/* node.mjs - the wasm module under Node against the native commands: same text, same logits, bit for
+ * bit, for every type; errors carry their codes. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { Slm, SlmError } from "../../dist/slm.js";
+import * as native from "./native.mjs";
+import { finish, test } from "./tap.mjs";
+
+const prompt = "once upon a time there was a little cat named";
+
+function rejects(code, action) {
+    return assert.rejects(async () => action(), (e) => {
+        assert(e instanceof SlmError, `${e.stack}`);
+        assert.equal(e.code, code);
+        assert.notEqual(e.message, "");
+        return true;
+    });
+}
+
+for (const type of ["f32", "f16", "bf16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q4_K_M"]) {
+    await test(`${type}: text and digest as slm-run gives them`, async () => {
+        const path = native.model(type);
+        const model = await Slm.load(path);
+        const g = model.generate(prompt, { maxTokens: 24, temperature: 0.8, seed: 7, digest: true });
+        const text = await g.text();
+        const want = native.run(path, prompt, "-n", "24", "--temp", "0.8", "--seed", "7");
+        assert.equal(text, want.text);
+        assert.equal(g.digest, want.digest);
+        assert.match(g.digest, /^[0-9a-f]{16}$/);
+        assert.equal(g.ids.length, 24);
+        assert.equal(g.end, "max_tokens");
+        model.unload();
+    });
+}
+
+for (const kv of ["f32", "q8_0"]) {
+    await test(`a cache of ${kv}: digest as slm-run gives it`, async () => {
+        const path = native.model("Q4_K_M");
+        const model = await Slm.load(path, { kv, chunk: 5, context: 64 });
+        const g = model.generate(prompt, { maxTokens: 4, temperature: 0, digest: true });
+        await g.text();
+        assert.equal(g.digest, native.run(path, prompt, "-n", "4", "--temp", "0", "--kv", kv).digest);
+    });
+}
+
+await test("logits() gives the last row that slm-run writes", async () => {
+    const path = native.model("Q4_K_M");
+    const model = await Slm.load(path);
+    const ids = model.tokenize(prompt);
+    const got = await model.logits(ids);
+    assert.deepEqual(got, native.logits(path, ids).slice(-got.length));
+    assert.equal(await model.digest(ids), native.run(path, prompt, "-n", "0").digest);
+});
+
+await test("bytes, a file URL and a path load the same model", async () => {
+    const path = native.model("Q4_K_M");
+    const bytes = readFileSync(path);
+    const sums = [];
+    for (const source of [path, pathToFileURL(path), bytes, Uint8Array.from(bytes).buffer]) {
+        const model = await Slm.load(source);
+        sums.push(model.diagnostics().contentChecksum);
+        model.unload();
+    }
+    assert.equal(new Set(sums).size, 1);
+});
+
+await test("tokenize and detokenize are inverse, and agree with slm-tokenizer", async () => {
+    const path = native.model("Q4_K_M");
+    const model = await Slm.load(path);
+    const ids = model.tokenize("the dog said: hello!", { special: false });
+    assert.equal(model.detokenize(ids), "the dog said: hello!");
+    assert.equal(model.tokenize("").length <= 1, true);
+    const out = native.command("slm-run", path, "-p", "the dog said: hello!", "-n", "1", "--json",
+                               "--no-special");
+    assert.ok(JSON.parse(out));
+});
+
+await test("stop strings end the text before they show", async () => {
+    const model = await Slm.load(native.model("Q4_K_M"));
+    const options = { maxTokens: 40, temperature: 0 };
+    const whole = await model.generate(prompt, options).text();
+    const stop = whole.slice(12, 17);
+    const g = model.generate(prompt, { ...options, stop: ["no such text", stop] });
+    const pieces = [];
+    for await (const piece of g) {
+        pieces.push(piece);
+    }
+    assert.equal(pieces.join(""), whole.slice(0, whole.indexOf(stop)));
+    assert.equal(g.end, "stop_string");
+});
+
+await test("the end of the context ends the text", async () => {
+    const model = await Slm.load(native.model("Q4_K_M"), { context: 16 });
+    const g = model.generate(prompt, { maxTokens: 100, temperature: 0 });
+    await g.text();
+    assert.equal(g.end, "context_full");
+    assert.equal(model.diagnostics().length, 16);
+});
+
+await test("errors have codes", async () => {
+    const path = native.model("Q4_K_M");
+    const bytes = readFileSync(path);
+    await rejects("SLM_ERR_MAGIC", () => Slm.load(new Uint8Array(4096)));
+    await rejects("SLM_ERR_TRUNCATED", () => Slm.load(bytes.subarray(0, bytes.length - 64)));
+    const changed = Uint8Array.from(bytes);
+    changed[bytes.length - 4096] ^= 1;
+    await rejects("SLM_ERR_CHECKSUM", () => Slm.load(changed));
+    await rejects("SLM_WEB_FETCH", () => Slm.load("no/such/file.slm"));
+    await rejects("SLM_WEB_WASM", () => Slm.load(bytes, { wasm: new Uint8Array(8) }));
+    await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { kv: "f64" }));
+    await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { chunk: 5000 }));
+    await rejects("SLM_ERR_MEMORY", () => Slm.load(bytes, { context: 1 << 24 }));
+    const model = await Slm.load(bytes, { context: 16 });
+    await rejects("SLM_ERR_TOKEN_ID", () => model.logits([1 << 20]));
+    await rejects("SLM_ERR_CONTEXT_FULL", () => model.logits(new Int32Array(17)));
+    await rejects("SLM_ERR_ARGUMENT", () => model.generate("a", { temperature: -1 }).text());
+    await rejects("SLM_ERR_ARGUMENT", () => model.generate("a", { temperature: NaN }).text());
+    await rejects("SLM_ERR_ARGUMENT", () => model.generate("a", { seed: -1 }).text());
+    await rejects("SLM_ERR_ARGUMENT", () => model.generate("a", { stop: "" }).text());
+    await rejects("SLM_ERR_ARGUMENT", () => model.generate([]).text());
+    const first = model.generate("once", { maxTokens: 4, temperature: 0 })[Symbol.asyncIterator]();
+    await first.next();
+    await rejects("SLM_WEB_BUSY", () => model.generate("once", { maxTokens: 1 }).text());
+    await first.return();
+    await model.generate("once", { maxTokens: 1 }).text();
+    const abort = new AbortController();
+    abort.abort();
+    await assert.rejects(model.generate("a", { signal: abort.signal }).text(), { name: "AbortError" });
+    model.unload();
+    model.unload();
+    await rejects("SLM_WEB_UNLOADED", () => model.generate("once").text());
+    await rejects("SLM_WEB_UNLOADED", () => model.diagnostics());
+});
+
+finish();
