@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the runtime shows and what it wants, against the lists in this folder: functions of slm.h, names
-# of all global symbols, symbols that the native library takes from the system, exports of the wasm
+# of all global symbols, symbols that the native library may take from the system, exports of the wasm
 # module, and its imports, of which there are none.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
@@ -27,17 +27,20 @@ defined=$(nm -g --defined-only "$lib" 2>/dev/null | awk 'NF == 3 {print $3}' | s
 wanted=$(nm -u "$lib" 2>/dev/null | awk '$1 == "U" {print $2}' | sort -u)
 declared=$(sed -n 's/^[a-z].*[ *]\(slm_[a-z0-9_]*\)(.*/\1/p' runtime/include/slm.h | sort -u)
 
-echo "$declared" | same "the functions of slm.h" $here/api.txt
-comm -23 <(echo "$declared") <(echo "$defined") | same "each of them is in the library" /dev/null
-echo "$defined" | grep -v '^slm_' | same "other global names" $here/internal.txt
-# Sanitized or hardened builds add checks of their own (__asan_*, __stack_chk_fail, ...).
-comm -23 <(echo "$wanted") <(echo "$defined") | grep -v '^__\|^_GLOBAL_OFFSET_TABLE_' |
-    same "what the library takes from the system" $here/system.txt
+wasm_list() { # imports|exports
+    node -e 'const m = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
+        const lines = WebAssembly.Module[process.argv[2]](m).map((e) => `${e.kind} ${e.name}\n`);
+        process.stdout.write(lines.sort().join(""));' "$wasm" "$1"
+}
 
-list='const m = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
-    const show = (l) => l.map((e) => `${e.kind} ${e.name}\n`).sort().join("");
-    process.stdout.write(show(WebAssembly.Module[process.argv[2]](m)));'
-node -e "$list" "$wasm" imports | same "imports of the wasm module" /dev/null
-node -e "$list" "$wasm" exports | same "exports of the wasm module" $here/wasm-exports.txt
+same "the functions of slm.h" $here/api.txt <<<"$declared"
+same "each of them is in the library" /dev/null < <(comm -23 <(echo "$declared") <(echo "$defined"))
+same "other global names" $here/internal.txt < <(echo "$defined" | grep -v '^slm_')
+# Sanitized and hardened builds add checks of their own (__asan_*, __stack_chk_fail, ...).
+same "the library takes no more from the system" /dev/null < <(
+    comm -23 <(echo "$wanted") <(echo "$defined") | grep -v '^__\|^_GLOBAL_OFFSET_TABLE_' |
+        comm -23 - $here/system.txt)
+same "imports of the wasm module" /dev/null < <(wasm_list imports)
+same "exports of the wasm module" $here/wasm-exports.txt < <(wasm_list exports)
 echo "1..$n"
 exit $failed
