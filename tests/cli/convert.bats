@@ -170,6 +170,45 @@ sys.exit(peak > (65536 if 'asan' not in '$SLM_BIN' else 262144))"
     rm "$T/m.slm"
 }
 
+# ---- Tokenizer -----------------------------------------------------------------------------------
+
+with_tokenizer() { # ARGUMENTS: as slm-convert; skips while this build cannot read tokenizers
+    run "$SLM_BIN/slm-convert" "$@"
+    [[ "$output" != *"cannot be read yet"* ]] || skip "this build reads no tokenizers"
+    [ "$status" = 0 ] || { echo "$output"; false; }
+}
+
+sections() { # FILE: the kinds of its sections
+    python3 -c "
+import struct
+blob = open('$1', 'rb').read()
+n, table = struct.unpack_from('<I4xQ', blob, 24)
+print(*(blob[table + 40 * i:table + 40 * i + 4].decode() for i in range(n)))"
+}
+
+@test "the tokenizer becomes a section; --no-tokenizer leaves it out" {
+    with_tokenizer "$DEMO" -o "$T/m.slm"
+    [ "$(sections "$T/m.slm")" = "CONF TOKN PROV TDIR DATA" ]
+    convert -q "$DEMO" -o "$T/n.slm"
+    [ "$(sections "$T/n.slm")" = "CONF PROV TDIR DATA" ]
+}
+
+@test "no tokenizer.json: said, and what to do" {
+    cp -r "$DEMO" "$T/f"
+    rm "$T/f/tokenizer.json"
+    run -3 "$SLM_BIN/slm-convert" "$T/f" -o "$T/m.slm"
+    [[ "$output" == *"there is no tokenizer.json (--no-tokenizer"* ]]
+}
+
+@test "a chat template in a file of its own counts" {
+    cp -r "$DEMO" "$T/f"
+    printf '%s' "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' +" \
+        " message['content'] + '<|im_end|>' + '\n'}}{% endfor %}" >"$T/f/chat_template.jinja"
+    with_tokenizer "$T/f" -o "$T/m.slm"
+    # recognised, or named in a warning: not passed over in silence
+    [[ "$(sections "$T/m.slm")" == *CHAT* || "$output" == *"chat"* ]]
+}
+
 # ---- Outputs -----------------------------------------------------------------------------------
 
 @test "an existing output needs --force, and survives a failed run" {
