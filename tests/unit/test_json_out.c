@@ -93,8 +93,22 @@ static void check_number(double value, const char *want)
     CHECK_STRING(buffer, want);
 }
 
+static void check_single(float value, const char *want)
+{
+    FILE *f = open_buffer();
+    json_out j;
+    json_begin(&j, f, true);
+    json_f32(&j, NULL, value);
+    fclose(f);
+    CHECK_STRING(buffer, want);
+}
+
 static void numbers(void)
 {
+    check_single(0.8f, "0.8");
+    check_single(1.0f / 3, "0.33333334");
+    check_single(16777216, "16777216");
+    check_single(NAN, "null");
     check_number(0, "0");
     check_number(0.1, "0.1");
     check_number(1.0 / 3, "0.3333333333333333");

@@ -147,6 +147,24 @@ void json_f64(json_out *j, const char *key, double value)
     fputs(text, j->stream);
 }
 
+void json_f32(json_out *j, const char *key, float value)
+{
+    if (!isfinite(value)) {
+        json_null(j, key);
+        return;
+    }
+    lead(j, key);
+    char text[40];
+    for (int digits = 1; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        float back = strtof(text, NULL);
+        if (memcmp(&back, &value, sizeof value) == 0) {
+            break;
+        }
+    }
+    fputs(text, j->stream);
+}
+
 void json_bool(json_out *j, const char *key, bool value)
 {
     lead(j, key);

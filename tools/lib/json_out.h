@@ -36,6 +36,7 @@ void json_string_n(json_out *j, const char *key, const char *value, uint64_t n_b
 void json_u64(json_out *j, const char *key, uint64_t value);
 void json_i64(json_out *j, const char *key, int64_t value);
 void json_f64(json_out *j, const char *key, double value);
+void json_f32(json_out *j, const char *key, float value); /* fewest digits for an f32 */
 void json_bool(json_out *j, const char *key, bool value);
 void json_null(json_out *j, const char *key);
 void json_hex64(json_out *j, const char *key, uint64_t value); /* "0123456789abcdef" */

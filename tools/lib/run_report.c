@@ -107,10 +107,10 @@ void run_report_json(const run_report *r)
     json_string(&j, "version", SLM_VERSION);
     json_model(&j, r->model);
     json_object(&j, "sampling");
-    json_f64(&j, "temperature", (double)r->sampler->temperature);
+    json_f32(&j, "temperature", r->sampler->temperature);
     json_u64(&j, "top_k", r->sampler->top_k);
-    json_f64(&j, "top_p", (double)r->sampler->top_p);
-    json_f64(&j, "min_p", (double)r->sampler->min_p);
+    json_f32(&j, "top_p", r->sampler->top_p);
+    json_f32(&j, "min_p", r->sampler->min_p);
     json_u64(&j, "seed", r->seed);
     json_object_end(&j);
     json_ids(&j, "prompt_ids", r->prompt, r->n_prompt);
