@@ -53,6 +53,9 @@ int main(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
+    for (int i = 2; i < argc; i++) {
+        json = json || strcmp(argv[i], "--json") == 0;
+    }
     failure f = {0};
     fail(&f, EXIT_USAGE, "'%s': unknown command (slm-eval --help lists them)", operand);
     return cli_report(&c, &f);
