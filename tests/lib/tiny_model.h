@@ -185,9 +185,19 @@ static inline void tiny_build_with(tiny_model *m, const tiny_section *sections, 
     tiny_seal(m);
 }
 
-static const tiny_section TINY_SECTIONS[3] = {{SLM_SECTION_CONFIG, 1, NULL, 0},
-                                              {SLM_SECTION_DIRECTORY, 1, NULL, 0},
-                                              {SLM_SECTION_DATA, 1, NULL, 0}};
+#define TINY_CONF                                                                                  \
+    {                                                                                              \
+        SLM_SECTION_CONFIG, 1, NULL, 0                                                             \
+    }
+#define TINY_TDIR                                                                                  \
+    {                                                                                              \
+        SLM_SECTION_DIRECTORY, 1, NULL, 0                                                          \
+    }
+#define TINY_DATA                                                                                  \
+    {                                                                                              \
+        SLM_SECTION_DATA, 1, NULL, 0                                                               \
+    }
+static const tiny_section TINY_SECTIONS[3] = {TINY_CONF, TINY_TDIR, TINY_DATA};
 
 static inline void tiny_build(tiny_model *m)
 {

@@ -110,32 +110,18 @@ static void section_lists(void)
         uint32_t n;
         slm_status want;
     } cases[] = {
-        {{{OTHER, 0, "abc", 3}, TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[2]}, 4, SLM_OK},
-        {{TINY_SECTIONS[0], TINY_SECTIONS[1], {OTHER, 0, "abc", 3}, TINY_SECTIONS[2]}, 4, SLM_OK},
-        {{{OTHER, 1, "abc", 3}, TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[2]},
-         4,
-         SLM_ERR_SECTION},
-        {{{OTHER, 2, "abc", 3}, TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[2]},
-         4,
-         SLM_ERR_SECTION},
-        {{{OTHER, 0, "", 0}, TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[2]},
-         4,
-         SLM_ERR_SECTION},
-        {{TINY_SECTIONS[0], TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[2]},
-         4,
-         SLM_ERR_SECTION},
-        {{TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[1], TINY_SECTIONS[2]},
-         4,
-         SLM_ERR_SECTION},
-        {{TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[2], TINY_SECTIONS[2]},
-         4,
-         SLM_ERR_SECTION},
-        {{TINY_SECTIONS[0], TINY_SECTIONS[1], TINY_SECTIONS[2], {OTHER, 0, "abc", 3}},
-         4,
-         SLM_ERR_SECTION},
-        {{TINY_SECTIONS[0], TINY_SECTIONS[2]}, 2, SLM_ERR_SECTION},
-        {{TINY_SECTIONS[1], TINY_SECTIONS[2]}, 2, SLM_ERR_SECTION},
-        {{TINY_SECTIONS[0], TINY_SECTIONS[1]}, 2, SLM_ERR_SECTION},
+        {{{OTHER, 0, "abc", 3}, TINY_CONF, TINY_TDIR, TINY_DATA}, 4, SLM_OK},
+        {{TINY_CONF, TINY_TDIR, {OTHER, 0, "abc", 3}, TINY_DATA}, 4, SLM_OK},
+        {{{OTHER, 1, "abc", 3}, TINY_CONF, TINY_TDIR, TINY_DATA}, 4, SLM_ERR_SECTION},
+        {{{OTHER, 2, "abc", 3}, TINY_CONF, TINY_TDIR, TINY_DATA}, 4, SLM_ERR_SECTION},
+        {{{OTHER, 0, "", 0}, TINY_CONF, TINY_TDIR, TINY_DATA}, 4, SLM_ERR_SECTION},
+        {{TINY_CONF, TINY_CONF, TINY_TDIR, TINY_DATA}, 4, SLM_ERR_SECTION},
+        {{TINY_CONF, TINY_TDIR, TINY_TDIR, TINY_DATA}, 4, SLM_ERR_SECTION},
+        {{TINY_CONF, TINY_TDIR, TINY_DATA, TINY_DATA}, 4, SLM_ERR_SECTION},
+        {{TINY_CONF, TINY_TDIR, TINY_DATA, {OTHER, 0, "abc", 3}}, 4, SLM_ERR_SECTION},
+        {{TINY_CONF, TINY_DATA}, 2, SLM_ERR_SECTION},
+        {{TINY_TDIR, TINY_DATA}, 2, SLM_ERR_SECTION},
+        {{TINY_CONF, TINY_TDIR}, 2, SLM_ERR_SECTION},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         tiny_model m;
@@ -152,10 +138,8 @@ static void section_lists(void)
 
 static void tokenizer_checksum_is_compared(void)
 {
-    tiny_section with[4] = {TINY_SECTIONS[0],
-                            {SLM_SECTION_TOKENIZER, 1, "12345678", 8},
-                            TINY_SECTIONS[1],
-                            TINY_SECTIONS[2]};
+    tiny_section with[4] = {
+        TINY_CONF, {SLM_SECTION_TOKENIZER, 1, "12345678", 8}, TINY_TDIR, TINY_DATA};
     tiny_model m;
     slm_error error;
     tiny_build_with(&m, with, 4);
