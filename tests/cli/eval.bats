@@ -66,12 +66,15 @@ fails() { # EXIT_CODE TEXT ARGUMENTS...
         .window == 16 and .stride == 4 and .tokens == 40 and .scored == 39 and .windows == 7 and
         .bos_id == null and .nll > 0 and .nll_error > 0 and
         ((.perplexity | log) - .nll | fabs) < 1e-9)'
+    "$EVAL" perplexity "$MODEL" "$IDS" --ids --json |
+        python3 tests/lib/json_schema.py schemas/perplexity.schema.json
 }
 
 @test "two tokens: one is scored, and its error is unknown" {
     head -c 8 "$IDS" > "$BATS_TEST_TMPDIR/two"
     "$EVAL" perplexity "$MODEL" "$BATS_TEST_TMPDIR/two" --ids --json |
-        jq -e '.scored == 1 and .nll_error == null and .nll > 0'
+        tee "$BATS_TEST_TMPDIR/out" | jq -e '.scored == 1 and .nll_error == null and .nll > 0'
+    python3 tests/lib/json_schema.py schemas/perplexity.schema.json < "$BATS_TEST_TMPDIR/out"
 }
 
 @test "--json is one document on failure too" {
@@ -81,5 +84,6 @@ fails() { # EXIT_CODE TEXT ARGUMENTS...
         echo "$bad: $output"
         [ "$status" -ne 0 ]
         echo "$output" | jq -es --argjson code "$status" 'length == 1 and .[0].error.exit_code == $code'
+        echo "$output" | python3 tests/lib/json_schema.py schemas/failure.schema.json
     done
 }

@@ -120,12 +120,16 @@ PY
         .tool == "slm-run" and (.ids | length) == 5 and .end == "max_tokens" and
         .prompt_ids == [0, 387, 345, 45, 259, 368, 416, 503] and .stats.prompt_tokens == 8 and
         .sampling.seed == 1 and (has("logits_digest") | not))'
+    "$RUN" "$MODEL" --ids "$IDS" -n 5 --json --logits-digest |
+        python3 tests/lib/json_schema.py schemas/run.schema.json
+    "$RUN" "$MODEL" --ids "$IDS" -n 0 --json | python3 tests/lib/json_schema.py schemas/run.schema.json
     for bad in "absent.slm --json" "--json" "$MODEL --temp x --json" "--json --frob" \
         "$MODEL --json --ids absent.i32" "$MODEL --json --chat -p x"; do
         run --separate-stderr "$RUN" $bad
         [ "$status" -ne 0 ]
         echo "$output" | jq -es --argjson code "$status" 'length == 1 and (.[0] |
-            .tool == "slm-run" and .error.exit_code == $code and (.error.text | length) > 0)'
+            .tool == "slm-run" and .error.exit_code == $code)'
+        echo "$output" | python3 tests/lib/json_schema.py schemas/failure.schema.json
     done
 }
 
