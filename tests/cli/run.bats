@@ -15,6 +15,10 @@ ids() { # numbers -> little-endian int32
 sys.stdout.buffer.write(struct.pack("<%di" % (len(sys.argv) - 1), *map(int, sys.argv[1:])))' "$@"
 }
 
+query() { # EXPRESSION about the document d on standard input
+    python3 tests/lib/json_query.py "$(tr '\n' ' ' <<< "$1")"
+}
+
 fails() { # EXIT_CODE TEXT ARGUMENTS...: fails so, says TEXT on stderr, prints nothing
     local code=$1 text=$2
     shift 2
@@ -116,10 +120,11 @@ PY
 }
 
 @test "--json is one document, also on failure" {
-    "$RUN" "$MODEL" --ids "$IDS" -n 5 --json | jq -es 'length == 1 and (.[0] |
-        .tool == "slm-run" and (.ids | length) == 5 and .end == "max_tokens" and
-        .prompt_ids == [0, 387, 345, 45, 259, 368, 416, 503] and .stats.prompt_tokens == 8 and
-        .sampling.seed == 1 and (has("logits_digest") | not))'
+    "$RUN" "$MODEL" --ids "$IDS" -n 5 --json | query '
+        len(d["ids"]) == 5 and d["end"] == "max_tokens" and
+        d["prompt_ids"] == [0, 387, 345, 45, 259, 368, 416, 503] and
+        d["stats"]["prompt_tokens"] == 8 and d["sampling"]["seed"] == 1 and
+        "logits_digest" not in d'
     "$RUN" "$MODEL" --ids "$IDS" -n 5 --json --logits-digest |
         python3 tests/lib/json_schema.py schemas/run.schema.json
     "$RUN" "$MODEL" --ids "$IDS" -n 0 --json | python3 tests/lib/json_schema.py schemas/run.schema.json
@@ -127,8 +132,8 @@ PY
         "$MODEL --json --ids absent.i32" "$MODEL --json --chat -p x"; do
         run --separate-stderr "$RUN" $bad
         [ "$status" -ne 0 ]
-        echo "$output" | jq -es --argjson code "$status" 'length == 1 and (.[0] |
-            .tool == "slm-run" and .error.exit_code == $code)'
+        echo "$output" | query \
+            "d['tool'] == 'slm-run' and d['error']['exit_code'] == $status"
         echo "$output" | python3 tests/lib/json_schema.py schemas/failure.schema.json
     done
 }
@@ -195,7 +200,7 @@ PY
         > "$BATS_TEST_TMPDIR/out"
     [ "$(tail -n 1 "$BATS_TEST_TMPDIR/out")" = "$(hash_of "$BATS_TEST_TMPDIR/a")" ]
     "$RUN" "$MODEL" --ids "$IDS" -n 4 --temp 0 --logits-digest --json |
-        jq -e --arg d "$(hash_of "$BATS_TEST_TMPDIR/a")" '.logits_digest == $d and .logits_rows == 11'
+        query "[d['logits_digest'], d['logits_rows']] == ['$(hash_of "$BATS_TEST_TMPDIR/a")', 11]"
 }
 
 @test "greedy takes the top of the logits; seeds repeat; temperature varies" {
@@ -205,18 +210,18 @@ import array, sys
 a = array.array("f", open(sys.argv[1], "rb").read())
 rows = [a[i:i + 1024] for i in range(7 * 1024, len(a), 1024)]
 print([max(range(1024), key=r.__getitem__) for r in rows])' "$BATS_TEST_TMPDIR/a" | tr -d ' ')
-    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 6 --temp 0 --json | jq -c .ids)" = "$want" ]
-    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 6 --top-k 1 --temp 1 --json | jq -c .ids)" = "$want" ]
-    one=$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 1 --json | jq -c .ids)
-    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 1 -t 1 --chunk 1 --json | jq -c .ids)" = "$one" ]
-    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 2 --json | jq -c .ids)" != "$one" ]
+    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 6 --temp 0 --json | query 'd["ids"]')" = "$want" ]
+    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 6 --top-k 1 --temp 1 --json | query 'd["ids"]')" = "$want" ]
+    one=$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 1 --json | query 'd["ids"]')
+    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 1 -t 1 --chunk 1 --json | query 'd["ids"]')" = "$one" ]
+    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 2 --json | query 'd["ids"]')" != "$one" ]
 }
 
 @test "a full context ends it and is said" {
     run --separate-stderr "$RUN" "$MODEL" --ids "$IDS" -n 100 --ctx 10
     [ "$status" -eq 0 ] && [[ "$stderr" == *"context of 10 tokens is full"* ]]
     "$RUN" "$MODEL" --ids "$IDS" -n 100 --ctx 10 --json 2> /dev/null |
-        jq -e '.end == "context_full" and (.ids | length) == 3'
+        query 'd["end"] == "context_full" and len(d["ids"]) == 3'
     run --separate-stderr "$RUN" "$MODEL" --ids "$IDS" -n 1 --ctx 8 -q
     [ "$status" -eq 0 ] && [ -z "$stderr" ]
 }
