@@ -53,7 +53,7 @@ same_weights() { # FOLDER [TYPE]
 @test "llama3" { same_weights "$SLM_SHARED/conformance/llama3"; }
 @test "qwen2" { same_weights "$SLM_SHARED/conformance/qwen2"; }
 @test "qwen3" { same_weights "$SLM_SHARED/conformance/qwen3"; }
-@test "TinyStories-656K: lm_head alone, tied" { same_weights "$SLM_SHARED/models/TinyStories-656K"; }
+@test "TinyStories-656K: lm_head alone" { same_weights "$SLM_SHARED/models/TinyStories-656K"; }
 @test "TinyStories-656K to BF16" { same_weights "$SLM_SHARED/models/TinyStories-656K" bf16; }
 
 @test "rows that are no multiple of 16 are padded with zeros" {
@@ -163,7 +163,8 @@ with open(path, 'wb') as f:
     f.truncate(8 + len(text) + end + big)"
     python3 -c "
 import resource, subprocess, sys
-subprocess.run(['$SLM_BIN/slm-convert', '--no-tokenizer', '-q', '$T/f', '-o', '$T/m.slm'], check=True)
+arguments = ['--no-tokenizer', '-q', '$T/f', '-o', '$T/m.slm']
+subprocess.run(['$SLM_BIN/slm-convert'] + arguments, check=True)
 peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print('peak KiB', peak)
 sys.exit(peak > (65536 if 'asan' not in '$SLM_BIN' else 262144))"
@@ -266,7 +267,8 @@ print(*(blob[table + 40 * i:table + 40 * i + 4].decode() for i in range(n)))"
 # ---- Weights that are refused --------------------------------------------------------------------
 
 @test "ST56, ST57: NaN and infinity, with tensor and element" {
-    make_folder "$T/f" "f.poke('model.layers.1.mlp.up_proj.weight', 3 * 32 + 5, b'\x00\x00\xc0\x7f')"
+    make_folder "$T/f" "
+f.poke('model.layers.1.mlp.up_proj.weight', 3 * 32 + 5, b'\x00\x00\xc0\x7f')"
     refuses "$T/f" "model.layers.1.mlp.up_proj.weight: element [3, 5] is NaN"
     make_folder "$T/f" "f.poke('model.norm.weight', 7, b'\x00\x00\x80\xff')"
     refuses "$T/f" "model.norm.weight: element [7] is infinite"
@@ -315,7 +317,7 @@ f.poke('lm_head.weight', 1, b'\x01\x7c')"
     refuses "$T/f" "1 tensor is left over, for which llama models have no place: model.layers.99"
     make_folder "$T/f" "f.add('model.layers.0.self_attn.rotary_emb.inv_freq', [4])"
     run -0 convert "$T/f" -o "$T/out.slm"
-    [[ "$output" == *"warning: 1 tensors that no result depends on"*"inv_freq"* ]]
+    [[ "$output" == *"warning: tensors that no result depends on are left out: 1,"*inv_freq* ]]
 }
 
 @test "ST29: types that are not supported are called by name" {
@@ -365,7 +367,7 @@ write_index('$1', i)"
     edit_index "$T/f" "
 t = {n: f.tensors[n] for n in m if m[n] == b or n == 'lm_head.weight' or n == 'model.norm.weight'}
 write_safetensors('$T/f/' + b, t)"
-    refuses "$T/f" "is in both model-00001-of-00002.safetensors and model-00002-of-00002.safetensors"
+    refuses "$T/f" "is in both model-00001-of-00002.safetensors and model-00002-of-00002"
 }
 
 @test "ST64: a shard that is absent" {
@@ -492,7 +494,7 @@ f.add('model.layers.0.self_attn.o_proj.bias', [32])"
     make_folder "$T/f" "$biases
 f.add('model.layers.0.self_attn.o_proj.bias', [32], bytes(128))"
     run -0 convert "$T/f" -o "$T/out.slm" # zeros change nothing
-    [[ "$output" == *"warning: 1 tensors that no result depends on"* ]]
+    [[ "$output" == *"warning: tensors that no result depends on are left out: 1"* ]]
 }
 
 @test "CF59: the configuration of another model: one message" {

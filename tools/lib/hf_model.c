@@ -46,24 +46,24 @@ static bool has_prefix(const hf_model *m)
 static int same_bytes(hf_model *m, const safetensors_tensor *a, const safetensors_tensor *b,
                       bool *same, failure *f)
 {
-    enum { PIECE = 1 << 16 };
+    const size_t n_piece = 1 << 16;
     *same = a->dtype == b->dtype && a->rank == b->rank && dim(a, 0) == dim(b, 0) &&
             dim(a, 1) == dim(b, 1) && a->end - a->begin == b->end - b->begin;
-    uint8_t *pieces = malloc(2 * PIECE);
+    uint8_t *pieces = malloc(2 * n_piece);
     int code = pieces ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory");
     uint64_t n = a->end - a->begin;
-    for (uint64_t at = 0; at < n && *same && code == EXIT_OK; at += PIECE) {
+    for (uint64_t at = 0; at < n && *same && code == EXIT_OK; at += n_piece) {
         const safetensors_tensor *t[2] = {a, b};
-        uint64_t take = n - at < PIECE ? n - at : PIECE;
-        for (int i = 0; i < 2 && code == EXIT_OK; i++) {
+        uint64_t take = n - at < n_piece ? n - at : n_piece;
+        for (size_t i = 0; i < 2 && code == EXIT_OK; i++) {
             const input *in;
             code = hf_model_shard(m, t[i]->shard, &in, f);
             if (code == EXIT_OK) {
                 uint64_t start = m->headers[t[i]->shard].data_offset + t[i]->begin + at;
-                code = input_read_at(in, start, pieces + i * PIECE, take, f);
+                code = input_read_at(in, start, pieces + i * n_piece, take, f);
             }
         }
-        *same = code == EXIT_OK && memcmp(pieces, pieces + PIECE, (size_t)take) == 0;
+        *same = code == EXIT_OK && memcmp(pieces, pieces + n_piece, (size_t)take) == 0;
     }
     free(pieces);
     return code;
@@ -250,7 +250,7 @@ static int check_extra(hf_model *m, const bool *used, mismatch *bad, notes *w, f
         }
     }
     if (n_ignored != 0) {
-        note(w, "%u tensors that no result depends on are left out, such as %.200s", n_ignored,
+        note(w, "tensors that no result depends on are left out: %u, such as %.200s", n_ignored,
              ignored);
     }
     return EXIT_OK;

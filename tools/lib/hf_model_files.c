@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,11 +23,8 @@ char *hf_path(const char *folder, const char *name)
     size_t n = strlen(folder), k = strlen(name);
     char *path = malloc(n + k + 2);
     if (path) {
-        memcpy(path, folder, n);
-        path[n] = '/';
-        n -= n > 0 && folder[n - 1] == '/';
-        path[n] = '/';
-        memcpy(path + n + 1, name, k + 1);
+        bool slash = n > 0 && folder[n - 1] == '/';
+        snprintf(path, n + k + 2, "%s%s%s", folder, slash ? "" : "/", name);
     }
     return path;
 }

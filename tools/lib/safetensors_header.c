@@ -618,7 +618,7 @@ static int read_entries(scan *s, uint64_t n_data)
     s->pos = 1;
     bool any = peek(s) != '}';
     while (code == EXIT_OK && any) {
-        string name;
+        string name = {0};
         code = read_string(s, &name);
         code = code == EXIT_OK ? expect(s, ':') : code;
         if (code != EXIT_OK) {
