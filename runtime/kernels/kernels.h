@@ -16,7 +16,7 @@
 #include "slm.h"
 
 enum {
-    SLM_KV_BLOCK = 32,         /* positions in a block of the KV cache and in a chunk of attention */
+    SLM_KV_BLOCK = 32, /* positions in a block of the KV cache and in a chunk of attention */
     SLM_MATMUL_SCRATCH = 98304 /* bytes of scratch each thread offers to matmul */
 };
 
@@ -36,9 +36,9 @@ typedef struct slm_attention_args {
     uint32_t kv_type;       /* slm_kv_type */
     size_t kv_row_bytes;    /* n_kv_heads * slm_kv_head_bytes(kv_type, head_dim) */
     uint32_t n_heads, n_kv_heads, head_dim;
-    float scale;         /* multiplies q.k */
-    uint32_t pos0;       /* position of token 0 */
-    uint32_t window;     /* 0: all earlier positions; else only the last `window` of them */
+    float scale;     /* multiplies q.k */
+    uint32_t pos0;   /* position of token 0 */
+    uint32_t window; /* 0: all earlier positions; else only the last `window` of them */
 } slm_attention_args;
 
 typedef struct slm_kernels {
@@ -86,24 +86,27 @@ typedef struct slm_kernels {
     /* x_i += y_i. */
     void (*add)(float *x, const float *y, uint32_t n);
 
-    /* Attention of tokens t0..t1-1 (position pos0 + t sees positions 0..pos0 + t) for the query heads
-     * of one kv head. Per query head, over chunks of SLM_KV_BLOCK absolute positions in ascending
-     * order, with m = -inf, l = 0, o = 0 at first:
-     *   s_i = lanes(q_d * k_id) * scale;  m' = max(m, max s_i);  c = exp(m - m') (first chunk: o and l
-     *   are 0 and c is taken as 1);  p_i = exp(s_i - m');  l = l * c + lanes(p_i), lane = i mod 16 in
-     *   the chunk;  o_d = o_d * c, then o_d += p_i * v_id in ascending i;  m = m'
+    /* Attention of tokens t0..t1-1 (position pos0 + t sees positions 0..pos0 + t) for the query
+     * heads of one kv head. Per query head, over chunks of SLM_KV_BLOCK absolute positions in
+     * ascending order, with m = -inf, l = 0, o = 0 at first:
+     *   s_i = lanes(q_d * k_id) * scale
+     *   m' = max(m, max s_i);  c = exp(m - m')   (first chunk: c is taken as 1)
+     *   p_i = exp(s_i - m')
+     *   l = l * c + lanes(p_i), lane = i mod 16 in the chunk
+     *   o_d = o_d * c, then o_d += p_i * v_id in ascending i;  m = m'
      * and out_d = o_d / l. Masked positions are left out (their p counts as +0 in lanes).
      * scratch: SLM_MATMUL_SCRATCH bytes. */
     void (*attention)(const slm_attention_args *a, uint32_t kv_head, uint32_t t0, uint32_t t1,
                       void *scratch);
 } slm_kernels;
 
-/* Bytes of one head (head_dim elements) in the KV cache. Q8_0: blocks of 32 (the last may be short):
- * a half scale then the int8 codes. */
+/* Bytes of one head (head_dim elements) in the KV cache. Q8_0: blocks of 32 (the last may be
+ * short): a half scale then the int8 codes. */
 size_t slm_kv_head_bytes(uint32_t kv_type, uint32_t head_dim);
 
-/* Stores n_heads heads of f32 as kv_type (F16: nearest even; Q8_0: d = max/127 as half, codes nearest
- * even of x / (f32)d, 0 if d is 0), and reads one head back to f32 exactly as attention does. */
+/* Stores n_heads heads of f32 as kv_type (F16: nearest even; Q8_0: d = max/127 as half, codes
+ * nearest even of x / (f32)d, 0 if d is 0), and reads one head back to f32 exactly as attention
+ * does. */
 void slm_kv_store(uint32_t kv_type, const float *x, uint32_t n_heads, uint32_t head_dim,
                   uint8_t *row);
 void slm_kv_load(uint32_t kv_type, const uint8_t *head, uint32_t head_dim, float *x);

@@ -52,7 +52,7 @@ static void act_quantize(const float *x, size_t ldx, uint32_t t0, uint32_t t1, u
     }
 }
 
-/* ---- Quantized weights -------------------------------------------------------------------------- */
+/* ---- Quantized weights ----------------------------------------------------------------------- */
 
 static float dot_affine(const slm_super_block *w, const act_block *a, uint32_t s)
 {
@@ -131,7 +131,7 @@ static void matmul_q(const slm_matrix *w, uint32_t g0, uint32_t g1, const void *
     }
 }
 
-/* ---- Sums in 16 lanes --------------------------------------------------------------------------- */
+/* ---- Sums in 16 lanes ------------------------------------------------------------------------ */
 
 static float sum_lanes(float lane[16])
 {
@@ -178,7 +178,7 @@ static void matmul_f(const slm_matrix *w, uint32_t r0, uint32_t r1, const float 
     }
 }
 
-/* ---- Norm, rope, activation --------------------------------------------------------------------- */
+/* ---- Norm, rope, activation ------------------------------------------------------------------ */
 
 static void rms_norm(const float *x, const float *w, uint32_t n, float eps, float *out)
 {
@@ -213,7 +213,7 @@ static void add(float *x, const float *y, uint32_t n)
     }
 }
 
-/* ---- Attention ---------------------------------------------------------------------------------- */
+/* ---- Attention ------------------------------------------------------------------------------- */
 
 typedef struct softmax {
     float max, sum;
@@ -278,7 +278,6 @@ static void attention(const slm_attention_args *a, uint32_t kv_head, uint32_t t0
         }
     }
 }
-
 
 const slm_kernels slm_kernels_ref = {.name = "ref",
                                      .act_bytes = act_bytes,

@@ -5,17 +5,38 @@
 
 #if defined(__x86_64__)
 
-static const slm_kernels *const PLAIN[] = {&slm_kernels_ref};
+/* Ascending: a machine that has avx512 has avx2. */
+static const slm_kernels *const ALL[] = {&slm_kernels_ref, &slm_kernels_avx2, &slm_kernels_avx512};
+
+/* __builtin_cpu_supports also asks whether the operating system saves the registers. It does not
+ * know F16C in gcc 12, which every processor with AVX2 has but a hypervisor may hide. */
+static bool has_f16c(void)
+{
+    uint32_t a = 1, b, c = 0, d;
+    __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return (c >> 29 & 1) != 0;
+}
 
 uint32_t slm_kernels_available(const slm_kernels *const **table)
 {
-    *table = PLAIN;
-    return 1;
+    *table = ALL;
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !has_f16c()) {
+        return 1;
+    }
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                __builtin_cpu_supports("avx512vnni");
+    return wide ? 3 : 2;
 }
 
 #else
 
+#if defined(__wasm_simd128__)
+static const slm_kernels *const ALL[] = {&slm_kernels_ref, &slm_kernels_simd128};
+#else
 static const slm_kernels *const ALL[] = {&slm_kernels_ref};
+#endif
 
 uint32_t slm_kernels_available(const slm_kernels *const **table)
 {

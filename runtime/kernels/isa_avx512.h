@@ -1,0 +1,75 @@
+/* isa_avx512.h - what vectors.h and the templates need of AVX-512 F, BW, DQ, VL and VNNI. */
+#ifndef SLM_KERNELS_ISA_AVX512_H
+#define SLM_KERNELS_ISA_AVX512_H
+
+#include <immintrin.h>
+
+#define VECTOR_LANES 16
+#define STRIP_VECTORS 2 /* vectors of rows in a tile of the matrix product: two row groups */
+#define TILE_TOKENS 8
+#define FLOAT_TILE_ROWS 4
+#define FLOAT_TILE_TOKENS 4
+#define CODE_STEPS 1 /* dot steps per word of four codes */
+
+#include "kernels/vectors.h"
+
+INLINE vu madd16(vu a, vu b)
+{
+    return (vu)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+}
+
+INLINE vf vf_max(vf a, vf b) /* a > b ? a : b */
+{
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+INLINE vf vf_min(vf a, vf b) /* a < b ? a : b */
+{
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+}
+
+INLINE vf vf_load_halves(const uint8_t *p)
+{
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+/* A run is a number of dot steps whose sum one scale multiplies. */
+INLINE uint32_t run_steps(slm_type type)
+{
+    return type == SLM_TYPE_Q6_K ? 4 : 8;
+}
+
+/* Signed codes become unsigned by 128, which sums_start takes off again. */
+INLINE vu prepare_signed(vu w)
+{
+    return w ^ vu_splat(0x80808080u);
+}
+
+INLINE uint32_t signed_bias_shift(void)
+{
+    return 7;
+}
+
+INLINE vu dot_step(slm_type type, vu sum, vu w, vu a)
+{
+    (void)type;
+    return (vu)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)a);
+}
+
+INLINE vu run_scale(vu scale)
+{
+    return scale;
+}
+
+INLINE vu run_finish(vu total, vu sum, vu scale)
+{
+    return total + sum * scale;
+}
+
+INLINE vu run_widen(slm_type type, vu sum)
+{
+    (void)type;
+    return sum;
+}
+
+#endif

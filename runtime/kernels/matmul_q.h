@@ -1,0 +1,663 @@
+/* matmul_q.h - the product of T16 weights and quantized activations, written once over vectors of
+ * rows; each variant includes it after its isa_*.h.
+ *
+ * Lanes are rows: a 64-byte line of T16 is the same word of 16 rows, so no sum ever crosses lanes.
+ * One token: codes go from the line through registers into dot steps. More tokens: a super-block of
+ * a strip of rows is unpacked into scratch once and reused by all tokens, a tile of them at a time.
+ */
+#ifndef SLM_KERNELS_MATMUL_Q_H
+#define SLM_KERNELS_MATMUL_Q_H
+
+#include "kernels/vectors.h"
+
+/* The activations of one token and super-block. Records of one super-block lie side by side for all
+ * tokens. Sums stand in fours as 0 2 1 3, the order in which pairs of bytes come out of scale
+ * lines. */
+typedef struct act_block {
+    uint8_t q[256 * CODE_STEPS]; /* int8; or int16, each four elements in the order 0 2 1 3 */
+    int32_t negative_sum[8];     /* - sum of 32 elements, in natural order */
+    int16_t sum32[8];
+    int16_t sum16[16];
+    float d;
+} act_block;
+
+enum {
+    WORD_LINES = 64 * CODE_STEPS,
+    PANEL_TOKENS = 128, /* tokens whose sums are kept in scratch at a time */
+    STRIP = STRIP_VECTORS
+};
+
+/* A super-block of a strip of rows, unpacked. */
+typedef struct strip {
+    vu code[WORD_LINES][STRIP];
+    vu scale[16][STRIP]; /* of each sub-block, for run_finish; of Q8_0 and Q4_0 the f32 scales */
+    vu pair[8][STRIP];   /* 16-bit pairs: mins (Q4_K, Q5_K) or scales (Q6_K) */
+    vf d[STRIP], dmin[STRIP];
+} strip;
+static_assert(sizeof(strip) + PANEL_TOKENS * STRIP * VB <= SLM_MATMUL_SCRATCH, "scratch");
+
+/* ---- Activations --------------------------------------------------------------------------------
+ */
+
+static size_t act_bytes(uint32_t n_tokens, uint32_t n_cols)
+{
+    return (size_t)n_tokens * slm_n_super_blocks(n_cols) * sizeof(act_block);
+}
+
+static const uint8_t PAIR_ORDER[4] = {0, 2, 1, 3};
+
+static void store_codes(const int8_t q[256], act_block *out)
+{
+    for (uint32_t i = 0; i < 256; i++) {
+        if (CODE_STEPS == 1) {
+            out->q[i] = (uint8_t)q[i];
+        } else {
+            int16_t wide = q[(i & ~3u) + PAIR_ORDER[i & 3]];
+            memcpy(out->q + (size_t)i * (CODE_STEPS == 1 ? 1 : 2), &wide, 2);
+        }
+    }
+    for (uint32_t j = 0; j < 8; j++) {
+        int32_t sums[2] = {0, 0};
+        for (uint32_t i = 0; i < 16; i++) {
+            sums[0] += q[32 * j + i];
+            sums[1] += q[32 * j + 16 + i];
+        }
+        out->negative_sum[j] = -(sums[0] + sums[1]);
+        out->sum32[(j & ~3u) + PAIR_ORDER[j & 3]] = (int16_t)(sums[0] + sums[1]);
+        out->sum16[(2 * j & ~3u) + PAIR_ORDER[2 * j & 3]] = (int16_t)sums[0];
+        out->sum16[(2 * j & ~3u) + PAIR_ORDER[(2 * j & 3) + 1]] = (int16_t)sums[1];
+    }
+}
+
+static void act_quantize_block(const float *x, uint32_t n, act_block *out)
+{
+    int8_t q[256];
+    uint32_t max = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t bits = f32_bits(x[i]) & 0x7fffffffu;
+        max = bits > max ? bits : max;
+    }
+    float a = f32_from_bits(max);
+    if (a < 0x1p-100f) {
+        memset(out, 0, sizeof *out);
+        return;
+    }
+    float inverse = 127.0f / a;
+    out->d = a / 127.0f;
+    memset(q + n, 0, 256 - n);
+    for (uint32_t i = 0; i < n; i++) {
+        q[i] = (int8_t)(f32_bits(x[i] * inverse + 12582912.0f) & 0xff);
+    }
+    store_codes(q, out);
+}
+
+static void act_quantize(const float *x, size_t ldx, uint32_t t0, uint32_t t1, uint32_t n_tokens,
+                         uint32_t n_cols, void *act)
+{
+    act_block *out = (act_block *)act;
+    for (uint32_t t = t0; t < t1; t++) {
+        for (uint32_t b = 0; b < slm_n_super_blocks(n_cols); b++) {
+            act_quantize_block(x + t * ldx + (size_t)b * 256, 32 * slm_sub_blocks(n_cols, b),
+                               out + (size_t)b * n_tokens + t);
+        }
+    }
+}
+
+/* ---- Codes and scales out of lines --------------------------------------------------------------
+ */
+
+INLINE bool is_affine(slm_type type)
+{
+    return type == SLM_TYPE_Q4_K || type == SLM_TYPE_Q5_K;
+}
+
+INLINE bool is_plain(slm_type type) /* an f32 scale for each 32 elements, no 6-bit scales */
+{
+    return type == SLM_TYPE_Q8_0 || type == SLM_TYPE_Q4_0;
+}
+
+/* Word q (0..7) of both halves of a chunk of 64 elements: four codes in the bytes of each lane. */
+INLINE void chunk_codes(slm_type type, const uint8_t *chunk, uint32_t q, vu *low, vu *high)
+{
+    vu x = vu_load(chunk + (size_t)q * SLM_LINE_BYTES);
+    *low = x & vu_splat(0x0f0f0f0fu);
+    *high = x >> 4 & vu_splat(0x0f0f0f0fu);
+    if (type == SLM_TYPE_Q5_K) {
+        vu l = vu_load(chunk + 8 * SLM_LINE_BYTES), h = vu_load(chunk + 9 * SLM_LINE_BYTES);
+        *low |= (l >> q & vu_splat(0x01010101u)) << 4;
+        *high |= (h >> q & vu_splat(0x01010101u)) << 4;
+    } else if (type == SLM_TYPE_Q6_K) {
+        const uint8_t *bits = chunk + (8 + q / 4) * SLM_LINE_BYTES;
+        vu l = vu_load(bits), h = vu_load(bits + 2 * SLM_LINE_BYTES);
+        *low |= (l >> 2 * (q % 4) & vu_splat(0x03030303u)) << 4;
+        *high |= (h >> 2 * (q % 4) & vu_splat(0x03030303u)) << 4;
+    }
+}
+
+INLINE uint32_t chunk_lines(slm_type type)
+{
+    return type == SLM_TYPE_Q4_K ? 8 : type == SLM_TYPE_Q5_K ? 10 : 12;
+}
+
+/* Step p of a word: all four codes, or two of them widened to 16 bits. */
+INLINE vu code_step(slm_type type, vu word, uint32_t p)
+{
+    if (CODE_STEPS == 1) {
+        return word;
+    }
+    if (type == SLM_TYPE_Q8_0) {
+        return p == 0 ? (vu)((vh)(word << 8) >> 8) : (vu)((vh)word >> 8);
+    }
+    return (p == 0 ? word : word >> 8) & vu_splat(0x00ff00ffu);
+}
+
+INLINE vu act_step(const act_block *a, uint32_t step)
+{
+    return vu_splat_load(a->q + 4 * (size_t)step);
+}
+
+INLINE vu unsigned_scale(vu line, uint32_t byte)
+{
+    return line >> 8 * byte & vu_splat(0xffu);
+}
+
+INLINE vu signed_scale(vu line, uint32_t byte)
+{
+    return (vu)((vi)(line << (24 - 8 * byte)) >> 24);
+}
+
+/* The 6-bit scales and mins of Q4_K and Q5_K: byte j % 4 of line j / 4 belongs to sub-block j. */
+INLINE void affine_scales(const uint8_t *block, vu scale[2], vu min[2])
+{
+    vu a = vu_load(block + 64), b = vu_load(block + 128), c = vu_load(block + 192);
+    vu low6 = vu_splat(0x3f3f3f3fu), low4 = vu_splat(0x0f0f0f0fu), high2 = vu_splat(0x30303030u);
+    scale[0] = a & low6;
+    min[0] = b & low6;
+    scale[1] = (c & low4) | (a >> 2 & high2);
+    min[1] = (c >> 4 & low4) | (b >> 2 & high2);
+}
+
+INLINE vu even_pair(vu line) /* unsigned bytes 0 and 2; shift the line by 8 for 1 and 3 */
+{
+    return line & vu_splat(0x00ff00ffu);
+}
+
+INLINE vu signed_pair(vu line, uint32_t odd) /* signed bytes 0 and 2, or 1 and 3 */
+{
+    return (vu)((vh)(line << (odd ? 0 : 8)) >> 8);
+}
+
+/* The sum that a block of 32 of Q8_0 or Q4_0 starts from: what its codes are too large by. */
+INLINE vu sum_start(slm_type type, const act_block *a, uint32_t j)
+{
+    if (type == SLM_TYPE_Q8_0 && signed_bias_shift() == 32) {
+        return vu_splat(0);
+    }
+    uint32_t shift = type == SLM_TYPE_Q8_0 ? signed_bias_shift() : 3;
+    return vu_splat_load(&a->negative_sum[j]) << shift;
+}
+
+/* Word q of a block of 32 of Q8_0 or Q4_0. */
+INLINE vu plain_word(slm_type type, const uint8_t *block, uint32_t q)
+{
+    if (type == SLM_TYPE_Q8_0) {
+        return prepare_signed(vu_load(block + q * SLM_LINE_BYTES));
+    }
+    vu x = vu_load(block + q % 4 * SLM_LINE_BYTES);
+    return (q < 4 ? x : x >> 4) & vu_splat(0x0f0f0f0fu);
+}
+
+INLINE uint32_t plain_bytes(slm_type type) /* of a block of 32 in 16 rows */
+{
+    return (type == SLM_TYPE_Q8_0 ? 8 : 4) * SLM_LINE_BYTES;
+}
+
+/* ---- One token ----------------------------------------------------------------------------------
+ */
+
+/* Adds the sub-blocks of one chunk: sum_j scale_j sum_i code_i a_i. */
+INLINE vu chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uint32_t c,
+                    vu scale_line, vu total)
+{
+    uint32_t first = 16 * CODE_STEPS * c, steps = 8 * CODE_STEPS, run = run_steps(type);
+    vu low = {0}, high = {0};
+    UNROLL for (uint32_t q = 0; q < 8; q++)
+    {
+        vu x, y;
+        chunk_codes(type, chunk, q, &x, &y);
+        UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
+        {
+            uint32_t step = CODE_STEPS * q + p;
+            low = dot_step(type, low, code_step(type, x, p), act_step(a, first + step));
+            high = dot_step(type, high, code_step(type, y, p), act_step(a, first + steps + step));
+            if ((step + 1) % run == 0) {
+                vu s0, s1;
+                if (type == SLM_TYPE_Q6_K) {
+                    s0 = signed_scale(scale_line, q / 4);
+                    s1 = signed_scale(scale_line, 2 + q / 4);
+                } else {
+                    s0 = unsigned_scale(scale_line, c % 2 * 2);
+                    s1 = unsigned_scale(scale_line, c % 2 * 2 + 1);
+                }
+                total = run_finish(total, low, run_scale(s0));
+                total = run_finish(total, high, run_scale(s1));
+                low = vu_splat(0);
+                high = vu_splat(0);
+            }
+        }
+    }
+    return total;
+}
+
+INLINE vf affine_dot(slm_type type, const uint8_t *block, uint32_t s, const act_block *a)
+{
+    vu scale[2], min[2], i1 = {0}, i2 = {0};
+    affine_scales(block, scale, min);
+    UNROLL for (uint32_t h = 0; h < 2; h++)
+    {
+        i2 += madd16(even_pair(min[h]), vu_splat_load(&a->sum32[4 * h]));
+        i2 += madd16(even_pair(min[h] >> 8), vu_splat_load(&a->sum32[4 * h + 2]));
+    }
+    NO_UNROLL for (uint32_t c = 0; c < (s + 1) / 2; c++)
+    {
+        const uint8_t *chunk = block + (4 + c * chunk_lines(type)) * SLM_LINE_BYTES;
+        i1 = chunk_dot(type, chunk, a, c, scale[c / 2], i1);
+    }
+    vu both = vu_load(block);
+    vf scaled = vf_from_halves(both & vu_splat(0xffffu)) * vf_from_ints(i1);
+    vf offset = vf_from_halves(both >> 16) * vf_from_ints(i2);
+    return scaled - offset;
+}
+
+INLINE vf q6_dot(const uint8_t *block, const uint8_t *plane, uint32_t s, const act_block *a)
+{
+    uint32_t chunks = (s + 1) / 2;
+    vu total = {0}, bias = {0};
+    NO_UNROLL for (uint32_t c = 0; c < chunks; c++)
+    {
+        vu scale = vu_load(block + c * SLM_LINE_BYTES);
+        const uint8_t *chunk = block + (chunks + c * 12) * SLM_LINE_BYTES;
+        bias += madd16(signed_pair(scale, 0), vu_splat_load(&a->sum16[4 * c]));
+        bias += madd16(signed_pair(scale, 1), vu_splat_load(&a->sum16[4 * c + 2]));
+        total = chunk_dot(SLM_TYPE_Q6_K, chunk, a, c, scale, total);
+    }
+    return vf_load_halves(plane) * vf_from_ints(total - (bias << 5));
+}
+
+INLINE vf plain_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
+                    const act_block *a)
+{
+    vf total = {0};
+    NO_UNROLL for (uint32_t j = 0; j < s; j++, block += plain_bytes(type), plane += 32)
+    {
+        vu sum = type == SLM_TYPE_Q4_0 ? vu_splat(0) : sum_start(type, a, j), second = {0};
+        UNROLL for (uint32_t q = 0; q < 8; q += 2)
+        {
+            UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
+            {
+                uint32_t step = CODE_STEPS * (8 * j + q) + p;
+                sum = dot_step(type, sum, code_step(type, plain_word(type, block, q), p),
+                               act_step(a, step));
+                second = dot_step(type, second, code_step(type, plain_word(type, block, q + 1), p),
+                                  act_step(a, step + CODE_STEPS));
+            }
+        }
+        sum = run_widen(type, sum) + run_widen(type, second);
+        if (type == SLM_TYPE_Q4_0) {
+            sum += sum_start(type, a, j);
+        }
+        vf scaled = vf_load_halves(plane) * vf_from_ints(sum);
+        total = total + scaled;
+    }
+    return total;
+}
+
+/* Vector v of the rows of one super-block: what the activations' scale multiplies. */
+INLINE vf block_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
+                    const act_block *a)
+{
+    if (is_affine(type)) {
+        return affine_dot(type, block, s, a);
+    }
+    return type == SLM_TYPE_Q6_K ? q6_dot(block, plane, s, a) : plain_dot(type, block, plane, s, a);
+}
+
+/* Bytes of plane that one super-block uses. */
+INLINE uint32_t plane_step(slm_type type)
+{
+    return is_affine(type) ? 0 : type == SLM_TYPE_Q6_K ? 32 : 256;
+}
+
+INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, const act_block *act,
+                 float *y)
+{
+    uint32_t nb = slm_n_super_blocks(w->n_cols), full = slm_t16_block_bytes(type, 8);
+    size_t group_bytes = (size_t)slm_t16_group_bytes(type, w->n_cols);
+    uint32_t plane_bytes = slm_t16_plane_bytes(type, w->n_cols);
+    for (uint32_t g = g0; g < g1; g++) {
+        const uint8_t *plane = w->data + g * group_bytes, *block = plane + plane_bytes;
+        vf sum[GROUP_VECTORS] = {{0}};
+        for (uint32_t b = 0; b < nb; b++, block += full, plane += plane_step(type)) {
+            uint32_t s = slm_sub_blocks(w->n_cols, b);
+            vf d = vf_splat(act[b].d);
+            for (uint32_t line = 0; line < full; line += SLM_LINE_BYTES) {
+                __builtin_prefetch((const void *)((uintptr_t)block + full + line));
+            }
+            UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
+            {
+                vf part = d * block_dot(type, block + v * VB, plane + v * VL * 2, s, act + b);
+                sum[v] = sum[v] + part;
+            }
+        }
+        UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
+        {
+            vf_store(y + 16 * g + v * VL, sum[v]);
+        }
+    }
+}
+
+/* ---- More tokens --------------------------------------------------------------------------------
+ */
+
+INLINE void unpack_chunk(slm_type type, const uint8_t *chunk, uint32_t c, strip *out, uint32_t r)
+{
+    UNROLL for (uint32_t q = 0; q < 8; q++)
+    {
+        vu low, high;
+        uint32_t step = CODE_STEPS * (16 * c + q);
+        chunk_codes(type, chunk, q, &low, &high);
+        UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
+        {
+            out->code[step + p][r] = code_step(type, low, p);
+            out->code[step + 8 * CODE_STEPS + p][r] = code_step(type, high, p);
+        }
+    }
+}
+
+INLINE void unpack_affine(slm_type type, const uint8_t *block, uint32_t s, strip *out, uint32_t r)
+{
+    vu scale[2], min[2], both = vu_load(block);
+    affine_scales(block, scale, min);
+    out->d[r] = vf_from_halves(both & vu_splat(0xffffu));
+    out->dmin[r] = vf_from_halves(both >> 16);
+    NO_UNROLL for (uint32_t j = 0; j < 8; j++)
+    {
+        out->scale[j][r] = run_scale(unsigned_scale(scale[j / 4], j % 4));
+    }
+    UNROLL for (uint32_t h = 0; h < 2; h++)
+    {
+        out->pair[2 * h][r] = even_pair(min[h]);
+        out->pair[2 * h + 1][r] = even_pair(min[h] >> 8);
+    }
+    NO_UNROLL for (uint32_t c = 0; c < (s + 1) / 2; c++)
+    {
+        unpack_chunk(type, block + (4 + c * chunk_lines(type)) * SLM_LINE_BYTES, c, out, r);
+    }
+}
+
+INLINE void unpack_q6(const uint8_t *block, const uint8_t *plane, uint32_t s, strip *out,
+                      uint32_t r)
+{
+    uint32_t chunks = (s + 1) / 2;
+    out->d[r] = vf_load_halves(plane);
+    NO_UNROLL for (uint32_t c = 0; c < chunks; c++)
+    {
+        vu line = vu_load(block + c * SLM_LINE_BYTES);
+        UNROLL for (uint32_t j = 0; j < 4; j++)
+        {
+            out->scale[4 * c + j][r] = run_scale(signed_scale(line, j));
+        }
+        out->pair[2 * c][r] = signed_pair(line, 0);
+        out->pair[2 * c + 1][r] = signed_pair(line, 1);
+        unpack_chunk(SLM_TYPE_Q6_K, block + (chunks + c * 12) * SLM_LINE_BYTES, c, out, r);
+    }
+}
+
+INLINE void unpack_plain(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
+                         strip *out, uint32_t r)
+{
+    NO_UNROLL for (uint32_t j = 0; j < s; j++, block += plain_bytes(type), plane += 32)
+    {
+        out->scale[j][r] = (vu)vf_load_halves(plane);
+        UNROLL for (uint32_t q = 0; q < 8; q++)
+        {
+            UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
+            {
+                out->code[CODE_STEPS * (8 * j + q) + p][r] =
+                    code_step(type, plain_word(type, block, q), p);
+            }
+        }
+    }
+}
+
+/* Adds the dot steps first..first+n-1 of a tile to sums. */
+INLINE void tile_steps(slm_type type, const strip *w, uint32_t n_vectors, const act_block *a,
+                       uint32_t n_tokens, uint32_t first, uint32_t n, vu sum[TILE_TOKENS][STRIP])
+{
+    UNROLL for (uint32_t k = 0; k < n; k++)
+    {
+        vu code[STRIP];
+        UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+        {
+            code[r] = w->code[first + k][r];
+        }
+        UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+        {
+            vu x = act_step(a + t, first + k);
+            UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+            {
+                sum[t][r] = dot_step(type, sum[t][r], code[r], x);
+            }
+        }
+    }
+}
+
+/* sum_p pairs_p . sums_p for one token: mins times sums of 32, or scales times sums of 16. */
+INLINE vu pair_dot(slm_type type, const strip *w, uint32_t r, const act_block *a, uint32_t s)
+{
+    const int16_t *sums = type == SLM_TYPE_Q6_K ? a->sum16 : a->sum32;
+    uint32_t n = type == SLM_TYPE_Q6_K ? (s + 1) / 2 * 2 : 4;
+    vu total = {0};
+    for (uint32_t p = 0; p < n; p++) {
+        total += madd16(w->pair[p][r], vu_splat_load(sums + 2 * (size_t)p));
+    }
+    return total;
+}
+
+INLINE void tile_k(slm_type type, const strip *w, uint32_t n_vectors, const act_block *a,
+                   uint32_t n_tokens, uint32_t s, vf out[TILE_TOKENS][STRIP])
+{
+    vu total[TILE_TOKENS][STRIP];
+    uint32_t run = run_steps(type), steps = (s + 1) / 2 * 16 * CODE_STEPS;
+    uint32_t runs_per_scale = (type == SLM_TYPE_Q6_K ? 4u : 8u) * CODE_STEPS / run;
+    UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+    {
+        UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+        {
+            total[t][r] = vu_splat(0);
+        }
+    }
+    NO_UNROLL for (uint32_t k = 0; k < steps; k += run)
+    {
+        vu sum[TILE_TOKENS][STRIP];
+        UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+        {
+            UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+            {
+                sum[t][r] = vu_splat(0);
+            }
+        }
+        tile_steps(type, w, n_vectors, a, n_tokens, k, run, sum);
+        const vu *scale = w->scale[k / run / runs_per_scale];
+        UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+        {
+            UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+            {
+                total[t][r] = run_finish(total[t][r], sum[t][r], scale[r]);
+            }
+        }
+    }
+    UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+    {
+        UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+        {
+            vu pairs = pair_dot(type, w, r, a + t, s);
+            if (type == SLM_TYPE_Q6_K) {
+                out[t][r] = w->d[r] * vf_from_ints(total[t][r] - (pairs << 5));
+            } else {
+                vf scaled = w->d[r] * vf_from_ints(total[t][r]);
+                vf offset = w->dmin[r] * vf_from_ints(pairs);
+                out[t][r] = scaled - offset;
+            }
+        }
+    }
+}
+
+INLINE void tile_plain(slm_type type, const strip *w, uint32_t n_vectors, const act_block *a,
+                       uint32_t n_tokens, uint32_t s, vf out[TILE_TOKENS][STRIP])
+{
+    UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+    {
+        UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+        {
+            out[t][r] = vf_splat(0.0f);
+        }
+    }
+    NO_UNROLL for (uint32_t j = 0; j < s; j++)
+    {
+        vu sum[TILE_TOKENS][STRIP];
+        UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+        {
+            UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+            {
+                sum[t][r] = type == SLM_TYPE_Q4_0 ? vu_splat(0) : sum_start(type, a + t, j);
+            }
+        }
+        tile_steps(type, w, n_vectors, a, n_tokens, 8 * CODE_STEPS * j, 8 * CODE_STEPS, sum);
+        UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+        {
+            UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+            {
+                vu whole = run_widen(type, sum[t][r]);
+                if (type == SLM_TYPE_Q4_0) { /* its sums may be 16-bit pairs until here */
+                    whole += sum_start(type, a + t, j);
+                }
+                vf scaled = (vf)w->scale[j][r] * vf_from_ints(whole);
+                out[t][r] = out[t][r] + scaled;
+            }
+        }
+    }
+}
+
+/* y += dA * part for a tile of tokens. y: STRIP vectors a token. */
+INLINE void tile(slm_type type, const strip *w, uint32_t n_vectors, const act_block *a,
+                 uint32_t n_tokens, uint32_t s, float *y)
+{
+    vf out[TILE_TOKENS][STRIP];
+    if (is_plain(type)) {
+        tile_plain(type, w, n_vectors, a, n_tokens, s, out);
+    } else {
+        tile_k(type, w, n_vectors, a, n_tokens, s, out);
+    }
+    UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+    {
+        vf d = vf_splat(a[t].d);
+        UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+        {
+            float *at = y + (t * STRIP + r) * VL;
+            vf part = d * out[t][r];
+            vf_store(at, vf_load(at) + part);
+        }
+    }
+}
+
+/* Where a panel of the product lies: vectors first.. of rows, counted over all groups. */
+typedef struct panel {
+    const slm_matrix *w;
+    const act_block *act; /* of the panel's first token, super-block 0 */
+    uint32_t first, n_tokens, act_tokens;
+} panel;
+
+/* The product of one strip of rows and one panel of tokens, into sums. */
+INLINE void strip_product(slm_type type, const panel *p, uint32_t n_vectors, strip *buffer,
+                          float *sums)
+{
+    uint32_t n_cols = p->w->n_cols, full = slm_t16_block_bytes(type, 8);
+    size_t group_bytes = (size_t)slm_t16_group_bytes(type, n_cols);
+    uint32_t plane_bytes = slm_t16_plane_bytes(type, n_cols);
+    memset(sums, 0, (size_t)p->n_tokens * STRIP * VB);
+    for (uint32_t b = 0; b < slm_n_super_blocks(n_cols); b++) {
+        uint32_t s = slm_sub_blocks(n_cols, b), t = 0;
+        const act_block *a = p->act + (size_t)b * p->act_tokens;
+        for (uint32_t r = 0; r < n_vectors; r++) {
+            uint32_t n = p->first + r, v = n % GROUP_VECTORS;
+            const uint8_t *group = p->w->data + n / GROUP_VECTORS * group_bytes;
+            const uint8_t *plane = group + b * plane_step(type) + v * VL * 2;
+            const uint8_t *block = group + plane_bytes + (size_t)b * full + v * VB;
+            if (is_affine(type)) {
+                unpack_affine(type, block, s, buffer, r);
+            } else if (type == SLM_TYPE_Q6_K) {
+                unpack_q6(block, plane, s, buffer, r);
+            } else {
+                unpack_plain(type, block, plane, s, buffer, r);
+            }
+        }
+        for (; t + TILE_TOKENS <= p->n_tokens; t += TILE_TOKENS) {
+            tile(type, buffer, n_vectors, a + t, TILE_TOKENS, s, sums + t * STRIP * VL);
+        }
+        for (; t + TILE_TOKENS / 2 <= p->n_tokens; t += TILE_TOKENS / 2) {
+            tile(type, buffer, n_vectors, a + t, TILE_TOKENS / 2, s, sums + t * STRIP * VL);
+        }
+        for (; t < p->n_tokens; t++) {
+            tile(type, buffer, n_vectors, a + t, 1, s, sums + t * STRIP * VL);
+        }
+    }
+}
+
+INLINE void gemm(slm_type type, panel p, uint32_t last, float *y, size_t ldy, void *scratch)
+{
+    strip *buffer = (strip *)scratch;
+    float *sums = (float *)(void *)(buffer + 1);
+    for (uint32_t n_vectors = STRIP; p.first < last; p.first += n_vectors) {
+        if (last - p.first >= STRIP || GROUP_VECTORS % STRIP == 0) {
+            strip_product(type, &p, STRIP, buffer, sums);
+        } else {
+            n_vectors = 1;
+            strip_product(type, &p, 1, buffer, sums);
+        }
+        for (uint32_t t = 0; t < p.n_tokens; t++) {
+            memcpy(y + t * ldy + p.first * VL, sums + t * STRIP * VL, n_vectors * VB);
+        }
+    }
+}
+
+INLINE void matmul_type(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1,
+                        const act_block *act, uint32_t n_tokens, float *y, size_t ldy,
+                        void *scratch)
+{
+    if (n_tokens == 1) {
+        gemv(type, w, g0, g1, act, y);
+        return;
+    }
+    for (uint32_t t = 0; t < n_tokens; t += PANEL_TOKENS) {
+        uint32_t n = n_tokens - t < PANEL_TOKENS ? n_tokens - t : PANEL_TOKENS;
+        panel p = {w, act + t, g0 * (uint32_t)GROUP_VECTORS, n, n_tokens};
+        gemm(type, p, g1 * (uint32_t)GROUP_VECTORS, y + t * ldy, ldy, scratch);
+    }
+}
+
+static void matmul_q(const slm_matrix *w, uint32_t g0, uint32_t g1, const void *act,
+                     uint32_t n_tokens, float *y, size_t ldy, void *scratch)
+{
+    const act_block *a = (const act_block *)act;
+    switch (w->type) {
+    case SLM_TYPE_Q4_K: matmul_type(SLM_TYPE_Q4_K, w, g0, g1, a, n_tokens, y, ldy, scratch); break;
+    case SLM_TYPE_Q5_K: matmul_type(SLM_TYPE_Q5_K, w, g0, g1, a, n_tokens, y, ldy, scratch); break;
+    case SLM_TYPE_Q6_K: matmul_type(SLM_TYPE_Q6_K, w, g0, g1, a, n_tokens, y, ldy, scratch); break;
+    case SLM_TYPE_Q8_0: matmul_type(SLM_TYPE_Q8_0, w, g0, g1, a, n_tokens, y, ldy, scratch); break;
+    case SLM_TYPE_Q4_0: matmul_type(SLM_TYPE_Q4_0, w, g0, g1, a, n_tokens, y, ldy, scratch); break;
+    default: break;
+    }
+}
+
+#endif
