@@ -510,6 +510,18 @@ f.config.update(architectures=['MistralForCausalLM'], model_type='mistral', slid
     [[ "$output" == *"context 16,"* ]]
 }
 
+@test "CF01: a config.json of 100 MB" {
+    make_folder "$T/f" ""
+    truncate -s 100000000 "$T/f/config.json"
+    refuses "$T/f" "is longer than"
+}
+
+@test "CF61: two configurations" {
+    make_folder "$T/f" ""
+    echo '{"dim": 7}' >"$T/f/params.json"
+    warns "$T/f" "params.json is not read"
+}
+
 @test "families that are not supported are listed" {
     make_folder "$T/f" "f.config['architectures'] = ['GPT2LMHeadModel']"
     refuses "$T/f" 'architecture "GPT2LMHeadModel" is not supported; known are LlamaForCausalLM'

@@ -16,7 +16,8 @@
 #define SINGLE "model.safetensors"
 #define INDEX "model.safetensors.index.json"
 
-enum { MAX_TEXT = 256 << 20, MAX_SHARDS = 100000 };
+/* Real files stay far below: the largest vocabularies take 35 MB, the largest indices 10 MB. */
+enum { MAX_TOKENIZER = 256 << 20, MAX_TEXT = 32 << 20, MAX_SHARDS = 100000 };
 
 char *hf_path(const char *folder, const char *name)
 {
@@ -47,7 +48,8 @@ int hf_read_text(hf_model *m, const char *folder, const char *name, bool require
     } else if (!exists(path)) {
         code = required ? fail(f, EXIT_INPUT, "%s: there is no %s", folder, name) : EXIT_OK;
     } else {
-        code = input_slurp(path, MAX_TEXT, text, n_bytes, f);
+        uint64_t limit = strcmp(name, "tokenizer.json") == 0 ? MAX_TOKENIZER : MAX_TEXT;
+        code = input_slurp(path, limit, text, n_bytes, f);
     }
     if (code != EXIT_OK || !*text) {
         free(path);
@@ -267,8 +269,8 @@ static bool is_shard(const hf_model *m, const char *name)
     return false;
 }
 
-/* Weight files that are not read: the first by name, so that the message does not depend on the
- * order of the folder. */
+/* Files that one might expect to be read. Of weights, the first by name, so that the message does
+ * not depend on the order of the folder. */
 static void note_other_files(const hf_model *m, const char *folder, notes *w)
 {
     char first[256] = "";
@@ -284,6 +286,11 @@ static void note_other_files(const hf_model *m, const char *folder, notes *w)
     if (list) {
         closedir(list);
     }
+    char *params = hf_path(folder, "params.json");
+    if (params && exists(params)) {
+        note(w, "params.json is not read, since there is config.json");
+    }
+    free(params);
     if (n != 0) {
         note(w, "%u other .safetensors file%s in the folder not read, such as %s", n,
              n == 1 ? " is" : "s are", first);
