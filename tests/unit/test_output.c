@@ -304,7 +304,7 @@ static void odd_names(void) /* [FS02, FS03] */
 static void too_many(void)
 {
     output *outs[17] = {NULL};
-    char name[16];
+    char name[32];
     for (int i = 0; i < 16; i++) {
         snprintf(name, sizeof name, "many-%d", i);
         outs[i] = create(name, false);

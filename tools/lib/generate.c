@@ -168,6 +168,7 @@ static int read_prompt(run *r, const int32_t *prompt, size_t n_prompt, failure *
     }
     if (!r->o->echo) {
         r->g->n_text = 0;
+        r->g->text[0] = 0;
     }
     emit_until(r, r->g->n_text); /* stop strings are for generated text */
     slm_session *s = r->m->session;
