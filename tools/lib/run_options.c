@@ -20,14 +20,15 @@ static run_options given = {.max_tokens = 256, .seed = 1, .kv_name = "f16"};
 
 /* clang-format off */
 static cli_option table[] = {
-    {.name = "prompt", .letter = 'p', .argument = "TEXT", .kind = CLI_STRING, .value = &given.prompt,
-     .help = "the text to continue"},
+    {.name = "prompt", .letter = 'p', .argument = "TEXT", .kind = CLI_STRING,
+     .value = &given.prompt, .help = "the text to continue"},
     {.name = "file", .letter = 'f', .argument = "FILE", .kind = CLI_STRING, .value = &given.file,
      .help = "read the prompt from FILE ('-': standard input)"},
     {.name = "max-tokens", .letter = 'n', .argument = "N", .kind = CLI_U32,
      .value = &given.max_tokens, .help = "stop after N tokens (default 256; 0: only evaluate)"},
     {.name = "temp", .argument = "T", .kind = CLI_F32, .value = &given.temperature, .max = 100,
-     .help = "temperature, 0 to 100; 0 takes the likeliest token (default: the model's own, else 0)"},
+     .help = "temperature, 0 to 100; 0 takes the likeliest token (default: the model's own, else "
+             "0)"},
     {.name = "top-k", .argument = "K", .kind = CLI_U32, .value = &given.top_k,
      .max = SLM_MAX_CANDIDATES,
      .help = "draw from the K likeliest; 0: 1024 (default: the model's own, else 0)"},
@@ -62,8 +63,8 @@ static cli_option table[] = {
      .min = 1, .max = 256, .help = "threads (default: one per core)"},
     {.name = "ctx", .letter = 'c', .argument = "N", .kind = CLI_U32, .value = &given.context,
      .min = 1, .max = 1 << 24, .help = "positions of context (default: the model's, at most 4096)"},
-    {.name = "chunk", .argument = "N", .kind = CLI_U32, .value = &given.chunk, .min = 1, .max = 4096,
-     .help = "tokens of a prefill step (default 64)"},
+    {.name = "chunk", .argument = "N", .kind = CLI_U32, .value = &given.chunk, .min = 1,
+     .max = 4096, .help = "tokens of a prefill step (default 64)"},
     {.name = "kernels", .argument = "NAME", .kind = CLI_STRING, .value = &given.kernels,
      .help = "kernel variant (default: the best; listed below)"},
     {.name = "kv", .argument = "f16|f32|q8_0", .kind = CLI_STRING, .value = &given.kv_name,
