@@ -75,7 +75,8 @@ tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY)
 
 # ---- Native --------------------------------------------------------------------------------------
 $(B)/runtime/kernels/avx2.o: ISA := -mavx2 -mf16c
-$(B)/runtime/kernels/avx512.o: ISA := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni
+$(B)/runtime/kernels/avx512.o: ISA := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq \
+    -mavx512vl -mavx512vnni
 $(B)/runtime/kernels/%.o: CFLAGS := $(patsubst -O2,-O3,$(CFLAGS))
 
 $(B)/runtime/%.o: runtime/%.c
@@ -120,8 +121,9 @@ $(B)/tests/%: $(B)/tests/%.o $(B)/libtools.a $(LIB)
 	$(if $(Q),@echo "  LD    $@")
 	$(LINK)
 
-# ---- WebAssembly: compiled one by one, linked by wasm-ld itself (clang as the link driver would run
-# ---- whatever wasm-opt is on the PATH). No C library: runtime/port/freestanding and wasm.c stand in.
+# ---- WebAssembly ---------------------------------------------------------------------------------
+# Linked by wasm-ld itself: clang as the link driver runs whatever wasm-opt is on the PATH, and
+# Debian 12's breaks modules. There is no C library; runtime/port/freestanding and wasm.c stand in.
 ifdef WASI_SDK_PATH
 WASM_CC ?= $(WASI_SDK_PATH)/bin/clang
 WASM_LD ?= $(WASI_SDK_PATH)/bin/wasm-ld
@@ -130,7 +132,8 @@ WASM_CC ?= $(shell command -v clang-19 || command -v clang || echo clang-19)
 WASM_LD ?= $(shell command -v wasm-ld-19 || command -v wasm-ld || echo wasm-ld-19)
 endif
 W := build/wasm
-WASM_SRC := $(PORTABLE_SRC) $(wildcard runtime/kernels/simd128.c) runtime/port/wasm.c runtime/web/exports.c
+WASM_SRC := $(PORTABLE_SRC) $(wildcard runtime/kernels/simd128.c) runtime/port/wasm.c \
+    runtime/web/exports.c
 WASM_OBJ := $(WASM_SRC:%.c=$(W)/%.o)
 WASM_CFLAGS := --target=wasm32 -msimd128 -mbulk-memory -msign-ext -mnontrapping-fptoint -std=c11 \
     -ffreestanding -nostdlibinc -fvisibility=hidden -ffunction-sections -fdata-sections \
@@ -163,7 +166,7 @@ dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 	@scripts/sizes.sh $(DIST)
 
 # ---- Trying and testing --------------------------------------------------------------------------
-demo: ## install what is missing, convert, quantize and run the demo model (SLM_NO_INSTALL=1: only check)
+demo: ## install what is missing, then show it all at work (SLM_NO_INSTALL=1: only check)
 	@scripts/demo.sh
 
 export SLM_SHARED

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs fuzz targets with libFuzzer, a while each. New inputs stay in build/fuzz/corpus; what crashes is
-# left in build/fuzz and belongs, made small, into tests/fuzz/corpus together with its fix.
+# Runs fuzz targets with libFuzzer, a while each. New inputs stay in build/fuzz/corpus; what crashes
+# is left in build/fuzz and belongs, made small, into tests/fuzz/corpus together with its fix.
 #
 #     scripts/fuzz.sh SECONDS NAME...
 set -eu

@@ -1,5 +1,5 @@
-# packages.sh - Debian packages by need, and how to get those that are missing. Sourced by demo.sh and
-# .ci/run; `need PROGRAM_OR_FILE PACKAGE REASON` notes what is not there.
+# packages.sh - Debian packages by need, and how to get those that are missing. Sourced by demo.sh
+# and .ci/run; `need PROGRAM_OR_FILE PACKAGE REASON` notes what is not there.
 # shellcheck shell=bash
 
 missing=()

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs suites of tests and sums them up. Every test program prints TAP; programs run two or more at a
-# time and their output is kept under build/test-results.
+# Runs suites of tests and sums them up. Every test program prints TAP; programs run one per processor
+# at a time, and their output is kept under build/test-results.
 #
 #     tests/run.sh SUITE...      suites: unit kernels fuzz cli golden web surface asan
 #
-# The last line is "N passed, N failed, N skipped"; exit 1 if anything failed. A program that crashes,
-# prints no plan, or runs fewer tests than planned counts as one more failure.
+# The last line is "N passed, N failed, N skipped"; exit 1 if anything failed. A program that
+# crashes, prints no plan, or runs fewer tests than planned counts as one more failure.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
@@ -94,11 +94,10 @@ export results
 for suite in "$@"; do
     add_suite "$suite"
 done
-# The longest first would be best; files know nothing of that, so slow suites are named last to first.
 tr '\n' '\0' <"$list" | xargs -0 -P "$jobs" -I '{}' \
     bash -c 'IFS=$'"'\\t'"' read -r name command <<<"$1"; run_one "$name" "$command"' _ '{}'
 
-skips=$(grep -h '^  skipped' "$results"/*.sum 2>/dev/null | sed 's/^  skipped.*: //' | sort | uniq -c)
+skips=$(grep -h '^  skipped' "$results"/*.sum | sed 's/^  skipped.*: //' | sort | uniq -c)
 if [ -n "$skips" ]; then
     echo "skipped, by reason:"
     echo "$skips"

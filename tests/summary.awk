@@ -52,5 +52,6 @@ END {
             planned ? plan : "an unknown number of"
         printf "%s", notes
     }
-    printf "%-28s %4d passed, %d failed, %d skipped  (%d s)\n", name, passed, failed, skipped, seconds
+    printf "%-28s %4d passed, %d failed, %d skipped  (%d s)\n", name, passed, failed, skipped,
+        seconds
 }

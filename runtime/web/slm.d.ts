@@ -2,8 +2,8 @@
 
 /** What went wrong. */
 export class SlmError extends Error {
-    /** The name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or "SLM_WEB_FETCH", "SLM_WEB_WASM",
-     * "SLM_WEB_BUSY", "SLM_WEB_UNLOADED". */
+    /** The name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or "SLM_WEB_FETCH",
+     * "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED". */
     readonly code: string;
     /** The position in the file that it speaks of; 0 if none. */
     readonly offset: number;

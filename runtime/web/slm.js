@@ -1,5 +1,5 @@
-/* slm.js - loads a .slm file into the WebAssembly engine and generates text from it, in a browser or
- * in Node 18 and later. No dependency. The calling thread does the work: use a Worker where a page
+/* slm.js - loads a .slm file into the WebAssembly engine and generates text from it, in a browser
+ * or in Node 18 and later. No dependency. The calling thread does the work: use a Worker where a page
  * must stay responsive.
  *
  *     import { Slm } from "./slm.js";
@@ -134,7 +134,8 @@ async function openUrl(url, signal) {
             }
             if (value.length > size - at) {
                 await reader.cancel();
-                throw new SlmError("SLM_WEB_FETCH", `${url}: longer than the ${size} bytes announced`);
+                throw new SlmError("SLM_WEB_FETCH",
+                                   `${url}: longer than the ${size} bytes announced`);
             }
             target.set(value, at);
             at += value.length;
@@ -237,8 +238,8 @@ class StopFilter {
 
 /* ---- Generation ------------------------------------------------------------------------------ */
 
-/** A text in the making: iterate over it for the pieces. `ids`, `end` and `digest` are complete once
- * the iteration is. */
+/** A text in the making: iterate over it for the pieces. `ids`, `end` and `digest` are complete
+ * once the iteration is. */
 export class Generation {
     ids = [];
     /** "end_token", "stop_string", "max_tokens" or "context_full"; null while it runs. */
@@ -289,8 +290,8 @@ export class Slm {
         slm.#wasm = instance.exports;
         slm.#memory = instance.exports.memory;
         const [file, size] = await slm.#fetchFile(source, options);
-        slm.#call(slm.#wasm.web_load(file, size, options.check === false ? 0
-                                                                       : CHECK_DATA | CHECK_VALUES));
+        const checks = options.check === false ? 0 : CHECK_DATA | CHECK_VALUES;
+        slm.#call(slm.#wasm.web_load(file, size, checks));
         slm.#call(slm.#wasm.web_open(context, chunk, KV_TYPES[kv]));
         slm.#chunk = chunk || slm.#chunk;
         slm.#strings = {
@@ -320,8 +321,8 @@ export class Slm {
         return [file, from.size];
     }
 
-    /** Text to token ids. special: add what the model wants before a text; control: recognise control
-     * tokens written out in it. */
+    /** Text to token ids. special: add what the model wants before a text; control: recognise
+     * control tokens written out in it. */
     tokenize(text, { special = true, control = false } = {}) {
         const wasm = this.#exports();
         argument(typeof text === "string", "the text to tokenize is not a string");
@@ -354,8 +355,8 @@ export class Slm {
                                                   this.#number("vocabulary")));
     }
 
-    /** The digest of the logits of every one of these ids: 16 hexadecimal digits that every build of
-     * the engine gives. */
+    /** The digest of the logits of every one of these ids: 16 hexadecimal digits that every build
+     * of the engine gives. */
     async digest(ids) {
         await this.#alone(() => {
             this.#wasm.web_digest_reset();
@@ -452,8 +453,8 @@ export class Slm {
     }
 
     #out() {
-        const at = this.#wasm.web_out();
-        return this.#utf8.decode(new Uint8Array(this.#memory.buffer, at, this.#wasm.web_out_bytes()));
+        const at = this.#wasm.web_out(), n = this.#wasm.web_out_bytes();
+        return this.#utf8.decode(new Uint8Array(this.#memory.buffer, at, n));
     }
 
     #decode(id) {

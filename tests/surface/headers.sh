@@ -27,8 +27,8 @@ for header in runtime/include/*.h runtime/*/*.h tools/lib/*.h tests/lib/*.h; do
     report $? "$header" "$notes"
 done
 header=runtime/include/slm.h
-notes=$(echo "#include \"$header\"" | "$cc" -fsyntax-only -std=c11 -Wall -Wextra -Wpedantic -Werror \
-    -I. -x c - 2>&1)
+notes=$(echo "#include \"$header\"" | "$cc" -fsyntax-only -std=c11 -Wall -Wextra -Wpedantic \
+    -Werror -I. -x c - 2>&1)
 report $? "$header as C11" "$notes"
 if cxx=$(command -v "${CXX:-c++}"); then
     notes=$(echo "#include \"$header\"" | "$cxx" -fsyntax-only -std=c++11 -Wall -Wextra -Wpedantic \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the runtime shows and what it wants, against the lists in this folder: functions of slm.h, names
-# of all global symbols, symbols that the native library may take from the system, exports of the wasm
-# module, and its imports, of which there are none.
+# What the runtime shows and what it wants, against the lists in this folder: functions of slm.h,
+# names of all global symbols, symbols that the native library may take from the system, exports of
+# the wasm module, and its imports, of which there are none.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 export LC_ALL=C

@@ -1,5 +1,5 @@
-/* browser.mjs - one page in headless Chromium: it loads a model over HTTP, generates, and posts back
- * what it got, which must be what slm-run gives. Skipped where there is no Chromium. */
+/* browser.mjs - one page in headless Chromium: it loads a model over HTTP, generates, and posts
+ * back what it got, which must be what slm-run gives. Skipped where there is no Chromium. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { accessSync, constants, readFileSync } from "node:fs";
@@ -56,7 +56,9 @@ function serve(path) {
         }
     });
     return new Promise((resolve) => {
-        server.listen(0, "127.0.0.1", () => resolve({ server, posted, port: server.address().port }));
+        server.listen(0, "127.0.0.1", () => {
+            resolve({ server, posted, port: server.address().port });
+        });
     });
 }
 
@@ -72,7 +74,9 @@ async function visit(browser, port, posted) {
     const ended = new Promise((_, reject) => {
         child.on("exit", (code) => reject(new Error(`the browser ended, code ${code}: ${noise}`)));
         child.on("error", reject);
-        timer = setTimeout(() => reject(new Error(`no result in ${LIMIT_MS} ms: ${noise}`)), LIMIT_MS);
+        timer = setTimeout(() => {
+            reject(new Error(`no result in ${LIMIT_MS} ms: ${noise}`));
+        }, LIMIT_MS);
     });
     ended.catch(() => {}); /* it also ends when killed below */
     try {

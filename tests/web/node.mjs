@@ -1,5 +1,5 @@
-/* node.mjs - the wasm module under Node against the native commands: same text, same logits, bit for
- * bit, for every type; errors carry their codes. */
+/* node.mjs - the wasm module under Node against the native commands: same text, same logits, bit
+ * for bit, for every type; errors carry their codes. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -22,7 +22,8 @@ for (const type of ["f32", "f16", "bf16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K"
     await test(`${type}: text and digest as slm-run gives them`, async () => {
         const path = native.model(type);
         const model = await Slm.load(path);
-        const g = model.generate(prompt, { maxTokens: 24, temperature: 0.8, seed: 7, digest: true });
+        const options = { maxTokens: 24, temperature: 0.8, seed: 7, digest: true };
+        const g = model.generate(prompt, options);
         const text = await g.text();
         const want = native.run(path, prompt, "-n", "24", "--temp", "0.8", "--seed", "7");
         assert.equal(text, want.text);
@@ -40,7 +41,8 @@ for (const kv of ["f32", "q8_0"]) {
         const model = await Slm.load(path, { kv, chunk: 5, context: 64 });
         const g = model.generate(prompt, { maxTokens: 4, temperature: 0, digest: true });
         await g.text();
-        assert.equal(g.digest, native.run(path, prompt, "-n", "4", "--temp", "0", "--kv", kv).digest);
+        const want = native.run(path, prompt, "-n", "4", "--temp", "0", "--kv", kv);
+        assert.equal(g.digest, want.digest);
     });
 }
 
@@ -126,7 +128,8 @@ await test("errors have codes", async () => {
     await model.generate("once", { maxTokens: 1 }).text();
     const abort = new AbortController();
     abort.abort();
-    await assert.rejects(model.generate("a", { signal: abort.signal }).text(), { name: "AbortError" });
+    await assert.rejects(model.generate("a", { signal: abort.signal }).text(),
+                         { name: "AbortError" });
     model.unload();
     model.unload();
     await rejects("SLM_WEB_UNLOADED", () => model.generate("once").text());

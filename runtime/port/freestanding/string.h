@@ -1,6 +1,6 @@
 /* string.h - the few string functions that the runtime uses, for builds without a C library. The
- * names stand for the compiler's own operations, so that a copy of known size stays one instruction;
- * wasm.c defines what the compiler calls when it cannot expand one in place.
+ * names stand for the compiler's own operations, so that a copy of known size stays one
+ * instruction; wasm.c defines what the compiler calls when it cannot expand one in place.
  */
 #ifndef SLM_FREESTANDING_STRING_H
 #define SLM_FREESTANDING_STRING_H

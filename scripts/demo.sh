@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# The tour: from a Hugging Face folder to a story, natively and in WebAssembly, with proof that both
+# are the same. Installs what is missing and says so first; SLM_NO_INSTALL=1 only checks.
+set -eu
+cd "$(dirname "$0")/.."
+export LC_ALL=C
+. scripts/packages.sh
+
+source=evals/models/tinystories-2.6m
+text=evals/text/stories.txt
+work=build/demo
+full=$work/tinystories-bf16.slm
+small=$work/tinystories-q4km.slm
+prompt="once upon a time there was a little fox who"
+seed=3
+
+title() {
+    printf '\n== %s\n' "$*"
+}
+
+show() { # runs a command after showing it
+    printf '$ %s\n' "$*"
+    "$@"
+}
+
+check_packages() {
+    need_for_demo
+    if [ ${#missing[@]} -eq 0 ]; then
+        return 0
+    fi
+    title "Missing on this machine (Debian packages, and what they are for)"
+    show_missing
+    if [ -n "${SLM_NO_INSTALL:-}" ]; then
+        echo "SLM_NO_INSTALL is set: nothing was installed." >&2
+        exit 1
+    fi
+    title "Installing them with apt-get"
+    install_missing
+}
+
+measure() { # NAME FILE: perplexity and speed, as JSON
+    bin/slm-eval perplexity "$2" "$text" --json >"$work/$1-eval.json"
+    head -c 700 "$text" | bin/slm-run "$2" -f - -n 64 --temp 0 --json >"$work/$1-run.json"
+    bin/slm-validate "$2" --json >"$work/$1-validate.json"
+}
+
+check_packages
+
+title "Building the commands and the WebAssembly module"
+make --no-print-directory -j"$(nproc)" all dist
+mkdir -p "$work"
+
+title "Converting $source: Llama, 2.6 M parameters, BF16"
+show bin/slm-convert "$source" -o "$full" --force
+
+title "Validating it"
+show bin/slm-validate "$full"
+
+title "Quantizing it to about 4.5 bits a weight"
+show bin/slm-quantize "$full" "$small" --type Q4_K_M --force
+
+title "What that costs: perplexity on $text, and speed on this machine"
+measure full "$full"
+measure small "$small"
+node scripts/demo_table.mjs "$work" full "$full" small "$small"
+
+title "A story, natively"
+options=(--temp 0.8 --seed "$seed" -n 80)
+show bin/slm-run "$small" -p "$prompt" "${options[@]}" --echo --logits-digest |
+    tee "$work/native.txt"
+
+title "The same story, by the WebAssembly module under Node"
+show node scripts/demo_wasm.mjs "$small" "$prompt" 0.8 "$seed" 80 | tee "$work/wasm.txt"
+
+title "Are they the same?"
+if ! diff <(tail -n +2 "$work/native.txt") <(tail -n +2 "$work/wasm.txt"); then
+    echo "NO: the native engine and the WebAssembly module disagree (see above)." >&2
+    exit 1
+fi
+echo "Yes: the texts are equal, and so is the digest of all logits, bit for bit:" \
+    "$(tail -n 1 "$work/wasm.txt")"
+
+title "Your own model"
+cat <<END
+A folder from Hugging Face with a Llama, Mistral, Qwen2 or Qwen3 model
+(config.json, model.safetensors, tokenizer.json):
+
+  bin/slm-convert  FOLDER -o model.slm
+  bin/slm-quantize model.slm model-q4.slm --type Q4_K_M
+  bin/slm-validate model-q4.slm
+  bin/slm-run      model-q4.slm -p "Once upon a time"     (or --chat)
+
+On a web page: dist/slm.js and dist/slm.wasm; README.md shows how. Then: make test
+END
