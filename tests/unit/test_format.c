@@ -49,6 +49,23 @@ static slm_status load_all(const tiny_model *m, slm_error *error)
 
 #define CHECK_STATUS(got, want) CHECK_STRING(slm_status_name(got), slm_status_name(want))
 
+/* The worked examples of schemas/slm-format.md, which a script of its own recomputes. */
+static void checksums_of_the_document(void)
+{
+    uint8_t bytes[112];
+    for (uint32_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i % 16);
+    }
+    CHECK_U64(slm_hash_bytes(0, bytes, 0), 0x99ecf8489d221822);
+    CHECK_U64(slm_hash_bytes(0, bytes, 1), 0x224171e58fd8625f);
+    CHECK_U64(slm_hash_bytes(0, "slm", 3), 0xcc9c43b7c12ed42a);
+    CHECK_U64(slm_hash_bytes(0, bytes, 112), 0x31712cb6718c4729);
+    uint64_t h = slm_layout_checksum_begin(), embd[2] = {1024, 256}, norm[1] = {256};
+    h = slm_layout_checksum_add(h, "token_embd.weight", 17, 2, embd);
+    h = slm_layout_checksum_add(h, "output_norm.weight", 18, 1, norm);
+    CHECK_U64(h, 0x32b37373aa79c04b);
+}
+
 /* ---- Accepted -------------------------------------------------------------------------------- */
 
 static void smallest_model_is_accepted(void) /* SL44, SL45 */
@@ -427,6 +444,7 @@ static void every_word_extreme(void)
 
 int main(void)
 {
+    RUN(checksums_of_the_document);
     RUN(smallest_model_is_accepted);
     RUN(structure_needs_no_data);
     RUN(small_arena_is_refused);
