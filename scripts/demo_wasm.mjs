@@ -1,4 +1,4 @@
-/* demo_wasm.mjs - the WebAssembly module tells a story: what slm-run --echo --logits-digest does. */
+/* demo_wasm.mjs - the WebAssembly module tells a story, as slm-run --echo --logits-digest does. */
 import { Slm } from "../dist/slm.js";
 
 const [path, prompt, temperature, seed, maxTokens] = process.argv.slice(2);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs suites of tests and sums them up. Every test program prints TAP; programs run one per processor
-# at a time, and their output is kept under build/test-results.
+# Runs suites of tests and sums them up. Every test program prints TAP; programs run one per
+# processor at a time, and their output is kept under build/test-results.
 #
 #     tests/run.sh SUITE...      suites: unit kernels fuzz cli golden web surface asan
 #

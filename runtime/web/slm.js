@@ -1,6 +1,6 @@
 /* slm.js - loads a .slm file into the WebAssembly engine and generates text from it, in a browser
- * or in Node 18 and later. No dependency. The calling thread does the work: use a Worker where a page
- * must stay responsive.
+ * or in Node 18 and later. No dependency. The calling thread does the work: use a Worker where a
+ * page must stay responsive.
  *
  *     import { Slm } from "./slm.js";
  *     const model = await Slm.load("model.slm");
