@@ -139,6 +139,41 @@ static void rms_norm(const float *x, const float *w, uint32_t n, float eps, floa
     }
 }
 
+/* x - mean of the n <= 16 floats at p, the rest +0. */
+INLINE lanes lanes_load_centred(const float *p, uint32_t n, float mean)
+{
+    float part[16] = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        part[i] = p[i] - mean;
+    }
+    return lanes_load(part);
+}
+
+static void layer_norm(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                       float *out)
+{
+    lanes sum = lanes_zero(), squares = lanes_zero();
+    for (uint32_t i = 0; i < n; i += 16) {
+        lanes a = n - i >= 16 ? lanes_load(x + i) : lanes_load_part(x + i, n - i);
+        UNROLL for (int k = 0; k < GROUP_VECTORS; k++)
+        {
+            sum.v[k] = sum.v[k] + a.v[k];
+        }
+    }
+    float mean = lanes_sum(sum) / (float)n;
+    for (uint32_t i = 0; i < n; i += 16) {
+        lanes a = lanes_load_centred(x + i, n - i < 16 ? n - i : 16, mean);
+        squares = lanes_add_product(squares, a, a);
+    }
+    float s = 1.0f / __builtin_sqrtf(lanes_sum(squares) / (float)n + eps);
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = (x[i] - mean) * s * w[i] + b[i];
+    }
+    for (uint32_t i = n; i < round_up_u32(n, 16); i++) {
+        out[i] = 0.0f;
+    }
+}
+
 static void rope(float *x, const float *cosines, const float *sines, uint32_t n)
 {
     float *y = x + n / 2;
@@ -187,6 +222,49 @@ static void silu_mul(float *gate, const float *up, uint32_t n)
     }
     for (; i < n; i++) {
         gate[i] = gate[i] / (1.0f + slm_exp(-gate[i])) * up[i];
+    }
+}
+
+static void gelu_mul(float *gate, const float *up, uint32_t n)
+{
+    uint32_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        vf z = vf_load(gate + i);
+        vf u = vf_splat(0.7978845608f) * (z + vf_splat(0.044715f) * z * z * z);
+        vf y = z / (vf_splat(1.0f) + vf_exp(vf_splat(-2.0f) * u));
+        vf_store(gate + i, up ? y * vf_load(up + i) : y);
+    }
+    for (; i < n; i++) {
+        float z = gate[i];
+        float u = 0.7978845608f * (z + 0.044715f * z * z * z);
+        float y = z / (1.0f + slm_exp(-2.0f * u));
+        gate[i] = up ? y * up[i] : y;
+    }
+}
+
+/* slm_tanh in each lane. */
+INLINE vf vf_tanh(vf x)
+{
+    vu sign = (vu)x & vu_splat(0x80000000u);
+    vf a = (vf)((vu)x & vu_splat(0x7fffffffu));
+    vf z = a * a;
+    vf p = z * vf_splat(2.1869488e-2f) - vf_splat(5.3968254e-2f);
+    p = p * z + vf_splat(1.3333333e-1f);
+    p = p * z - vf_splat(3.3333333e-1f);
+    vf small = a + a * z * p;
+    vf large = vf_splat(1.0f) - vf_splat(2.0f) / (vf_exp(a + a) + vf_splat(1.0f));
+    vu is_small = (vu)(a < vf_splat(0.25f));
+    return (vf)((((vu)small & is_small) | ((vu)large & ~is_small)) | sign);
+}
+
+static void softcap(float *x, uint32_t n, float cap)
+{
+    uint32_t i = 0;
+    for (; i + VL <= n; i += VL) {
+        vf_store(x + i, vf_splat(cap) * vf_tanh(vf_load(x + i) / vf_splat(cap)));
+    }
+    for (; i < n; i++) {
+        x[i] = cap * slm_tanh(x[i] / cap);
     }
 }
 
@@ -327,6 +405,9 @@ static void attend_chunk(const slm_attention_args *a, uint32_t kv_head, uint32_t
             f4 s1 = dot4(queries[k].q, rows + 4 * (size_t)ld, ld) * a->scale;
             memcpy(queries[k].score + i, &s0, sizeof s0);
             memcpy(queries[k].score + i + 4, &s1, sizeof s1);
+            if (a->softcap != 0.0f) {
+                softcap(queries[k].score + i, ATTEND_ROWS, a->softcap);
+            }
         }
     }
     for (uint32_t k = 0; k < n; k++) {

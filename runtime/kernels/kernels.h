@@ -39,6 +39,7 @@ typedef struct slm_attention_args {
     float scale;     /* multiplies q.k */
     uint32_t pos0;   /* position of token 0 */
     uint32_t window; /* 0: all earlier positions; else only the last `window` of them */
+    float softcap;   /* 0: none; else scores become softcap * tanh(score / softcap) */
 } slm_attention_args;
 
 typedef struct slm_kernels {
@@ -76,6 +77,11 @@ typedef struct slm_kernels {
      * zero-padded to 16. w: n f32, padded to 16 readable elements. */
     void (*rms_norm)(const float *x, const float *w, uint32_t n, float eps, float *out);
 
+    /* out_i = ((x_i - mean) * s) * w_i + b_i, mean = lanes(x_i) / n,
+     * s = 1 / sqrt(lanes((x_i - mean)^2) / n + eps). Buffers as for rms_norm; b: as w. */
+    void (*layer_norm)(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                       float *out);
+
     /* Rotates one head in place: (x_i, x_{i+n/2}) -> (x_i c_i - x_{i+n/2} s_i,
      * x_{i+n/2} c_i + x_i s_i), i < n/2. No alignment or padding. */
     void (*rope)(float *x, const float *cosines, const float *sines, uint32_t n);
@@ -83,13 +89,20 @@ typedef struct slm_kernels {
     /* gate_i = silu(gate_i) * up_i, silu(z) = z / (1 + exp(-z)) with slm_exp of base/mathf.h. */
     void (*silu_mul)(float *gate, const float *up, uint32_t n);
 
+    /* gate_i = gelu(gate_i), times up_i unless up is NULL; gelu(z) = z / (1 + exp(-2u)),
+     * u = 0.7978845608f * (z + 0.044715f * z * z * z): 0.5 z (1 + tanh u), products left to right. */
+    void (*gelu_mul)(float *gate, const float *up, uint32_t n);
+
+    /* x_i = cap * tanh(x_i / cap) with slm_tanh. */
+    void (*softcap)(float *x, uint32_t n, float cap);
+
     /* x_i += y_i. */
     void (*add)(float *x, const float *y, uint32_t n);
 
     /* Attention of tokens t0..t1-1 (position pos0 + t sees positions 0..pos0 + t) for the query
      * heads of one kv head. Per query head, over chunks of SLM_KV_BLOCK absolute positions in
      * ascending order, with m = -inf, l = 0, o = 0 at first:
-     *   s_i = lanes(q_d * k_id) * scale
+     *   s_i = lanes(q_d * k_id) * scale, soft-capped if there is a cap
      *   m' = max(m, max s_i);  c = exp(m - m')   (first chunk: c is taken as 1)
      *   p_i = exp(s_i - m')
      *   l = l * c + lanes(p_i), lane = i mod 16 in the chunk

@@ -189,6 +189,24 @@ static void rms_norm(const float *x, const float *w, uint32_t n, float eps, floa
     }
 }
 
+static void layer_norm(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                       float *out)
+{
+    float lane[16] = {0}, squares[16] = {0};
+    for (uint32_t i = 0; i < n; i++) {
+        lane[i % 16] = lane[i % 16] + x[i];
+    }
+    float mean = sum_lanes(lane) / (float)n;
+    for (uint32_t i = 0; i < n; i++) {
+        float centred = x[i] - mean;
+        squares[i % 16] = squares[i % 16] + centred * centred;
+    }
+    float s = 1.0f / __builtin_sqrtf(sum_lanes(squares) / (float)n + eps);
+    for (uint32_t i = 0; i < round_up_u32(n, 16); i++) {
+        out[i] = i < n ? (x[i] - mean) * s * w[i] + b[i] : 0.0f;
+    }
+}
+
 static void rope(float *x, const float *cosines, const float *sines, uint32_t n)
 {
     for (uint32_t i = 0; i < n / 2; i++) {
@@ -203,6 +221,23 @@ static void silu_mul(float *gate, const float *up, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
         gate[i] = gate[i] / (1.0f + slm_exp(-gate[i])) * up[i];
+    }
+}
+
+static void gelu_mul(float *gate, const float *up, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        float z = gate[i];
+        float u = 0.7978845608f * (z + 0.044715f * z * z * z);
+        float y = z / (1.0f + slm_exp(-2.0f * u));
+        gate[i] = up ? y * up[i] : y;
+    }
+}
+
+static void softcap(float *x, uint32_t n, float cap)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        x[i] = cap * slm_tanh(x[i] / cap);
     }
 }
 
@@ -232,6 +267,9 @@ static void attend_chunk(const slm_attention_args *a, uint32_t kv_head, const fl
     for (uint32_t i = first; i < last; i++) {
         slm_kv_load(a->kv_type, a->k + base + i * a->kv_row_bytes, a->head_dim, vector);
         score[i] = dot_lanes(q, vector, a->head_dim) * a->scale;
+        if (a->softcap != 0.0f) {
+            softcap(&score[i], 1, a->softcap);
+        }
         max = (i == first && !state->started) || score[i] > max ? score[i] : max;
     }
     float c = state->started ? slm_exp(state->max - max) : 1.0f;
@@ -285,7 +323,10 @@ const slm_kernels slm_kernels_ref = {.name = "ref",
                                      .matmul_q = matmul_q,
                                      .matmul_f = matmul_f,
                                      .rms_norm = rms_norm,
+                                     .layer_norm = layer_norm,
                                      .rope = rope,
                                      .silu_mul = silu_mul,
+                                     .gelu_mul = gelu_mul,
+                                     .softcap = softcap,
                                      .add = add,
                                      .attention = attention};

@@ -446,7 +446,28 @@ static void rms_norms(void)
     }
 }
 
-typedef enum slot { ROPE, SILU_MUL, ADD } slot;
+static void layer_norms(void)
+{
+    for (uint32_t n = 1; n <= 600; n += n < 40 ? 1 : 37) {
+        uint32_t ld = round_up_u32(n, 16);
+        float *x = activations(RANDOM, 1, n, ld), *w = activations(RANDOM, 1, n, ld);
+        float *b = activations(RANDOM, 1, n, ld);
+        guarded want = guarded_take(ld);
+        variants[0]->layer_norm(x, w, b, n, 1e-5f, want.y);
+        for (uint32_t v = 1; v < n_variants; v++) {
+            guarded got = guarded_take(ld);
+            variants[v]->layer_norm(x, w, b, n, 1e-5f, got.y);
+            expect_same(&got, &want, variants[v]->name, "layer_norm");
+            free(got.all);
+        }
+        free(want.all);
+        free(x);
+        free(w);
+        free(b);
+    }
+}
+
+typedef enum slot { ROPE, SILU_MUL, GELU_MUL, GELU, SOFTCAP, ADD } slot;
 
 static void run_in_place(const slm_kernels *k, slot what, float *x, const float *a, const float *b,
                          uint32_t n)
@@ -454,6 +475,9 @@ static void run_in_place(const slm_kernels *k, slot what, float *x, const float 
     switch (what) {
     case ROPE: k->rope(x, a, b, n); break;
     case SILU_MUL: k->silu_mul(x, a, n); break;
+    case GELU_MUL: k->gelu_mul(x, a, n); break;
+    case GELU: k->gelu_mul(x, NULL, n); break;
+    case SOFTCAP: k->softcap(x, n, 3.0f); break;
     case ADD: k->add(x, a, n); break;
     }
 }
@@ -466,7 +490,7 @@ static void check_in_place(slot what, const char *name)
             float *x = activations(RANDOM, 1, n, n), *a = activations(RANDOM, 1, n, n + 1);
             float *b = activations(RANDOM, 1, n, n + 1);
             guarded want = guarded_take(n + 1);
-            for (uint32_t i = 0; what == SILU_MUL && i < n; i++) {
+            for (uint32_t i = 0; what != ROPE && what != ADD && i < n; i++) {
                 x[i] *= i % 5 == 0 ? 200.0f : 4.0f; /* beyond the clamp of exp too */
             }
             memcpy(want.y + shift, x, n * sizeof(float));
@@ -494,6 +518,17 @@ static void ropes(void)
 static void silu_muls(void)
 {
     check_in_place(SILU_MUL, "silu_mul");
+}
+
+static void gelu_muls(void)
+{
+    check_in_place(GELU_MUL, "gelu_mul");
+    check_in_place(GELU, "gelu");
+}
+
+static void softcaps(void)
+{
+    check_in_place(SOFTCAP, "softcap");
 }
 
 static void adds(void)
@@ -550,7 +585,8 @@ static scene make_scene(uint32_t kv_type, uint32_t head_dim, uint32_t n_heads, u
                                   .head_dim = head_dim,
                                   .scale = 1.0f / sqrtf((float)head_dim),
                                   .pos0 = pos0,
-                                  .window = window};
+                                  .window = window,
+                                  .softcap = window != 0 ? 2.0f : 0.0f};
     return s;
 }
 
@@ -675,6 +711,9 @@ int main(int argc, char **argv)
     RUN(rms_norms);
     RUN(ropes);
     RUN(silu_muls);
+    RUN(gelu_muls);
+    RUN(softcaps);
+    RUN(layer_norms);
     RUN(adds);
     RUN(attentions);
     return test_finish();
