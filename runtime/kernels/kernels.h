@@ -90,7 +90,8 @@ typedef struct slm_kernels {
     void (*silu_mul)(float *gate, const float *up, uint32_t n);
 
     /* gate_i = gelu(gate_i), times up_i unless up is NULL; gelu(z) = z / (1 + exp(-2u)),
-     * u = 0.7978845608f * (z + 0.044715f * z * z * z): 0.5 z (1 + tanh u), products left to right. */
+     * u = 0.7978845608f * (z + 0.044715f * z * z * z): 0.5 z (1 + tanh u), products left to right.
+     */
     void (*gelu_mul)(float *gate, const float *up, uint32_t n);
 
     /* x_i = cap * tanh(x_i / cap) with slm_tanh. */

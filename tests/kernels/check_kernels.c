@@ -636,7 +636,11 @@ static void expect_textbook(const scene *s, const float *out)
                 for (uint32_t d = 0; d < a->head_dim; d++) {
                     score += (double)q[d] * (double)row[d];
                 }
-                double w = exp(score * (double)a->scale);
+                score *= (double)a->scale;
+                if (a->softcap > 0.0f) {
+                    score = (double)a->softcap * tanh(score / (double)a->softcap);
+                }
+                double w = exp(score);
                 sum += w;
                 slm_kv_load(a->kv_type, a->v + offset, a->head_dim, row);
                 for (uint32_t d = 0; d < a->head_dim; d++) {
