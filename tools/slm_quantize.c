@@ -218,6 +218,13 @@ static void clean_up(quantizer *q)
     input_close(&q->in);
 }
 
+static const char EPILOG[] =
+    "TYPE is one type for every matrix:   Q8_0, Q4_0, Q4_K, Q5_K, Q6_K\n"
+    "or a mix that spends more bits where they matter:   Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M\n"
+    "Vectors stay F32. A matrix whose rows are not a multiple of 32 stays in 16 bits.\n\n"
+    "  slm-quantize model.slm model-q4.slm --type Q4_K_M\n"
+    "  slm-quantize model.slm --type Q4_K_M --dry-run";
+
 int main(int argc, char **argv)
 {
     static quantizer q = {.in = {.fd = -1}};
@@ -255,21 +262,16 @@ int main(int argc, char **argv)
          .help = "show progress even if stderr is no terminal",
          .kind = CLI_FLAG,
          .value = &s->progress}};
-    cli c = {
-        .tool = "slm-quantize",
-        .synopsis = "IN.slm OUT.slm --type TYPE [options]",
-        .summary = "Makes a model smaller: its matrices become blocks of 4, 5, 6 or 8 bit codes.",
-        .options = options,
-        .n_options = sizeof options / sizeof options[0],
-        .min_operands = 1,
-        .max_operands = 2,
-        .operands = operands,
-        .epilog =
-            "TYPE is one type for every matrix:   Q8_0, Q4_0, Q4_K, Q5_K, Q6_K\n"
-            "or a mix that spends more bits where they matter:   Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M\n"
-            "Vectors stay F32. A matrix whose rows are not a multiple of 32 stays in 16 bits.\n\n"
-            "  slm-quantize model.slm model-q4.slm --type Q4_K_M\n"
-            "  slm-quantize model.slm --type Q4_K_M --dry-run"};
+    cli c = {.tool = "slm-quantize",
+             .synopsis = "IN.slm OUT.slm --type TYPE [options]",
+             .summary =
+                 "Makes a model smaller: its matrices become blocks of 4, 5, 6 or 8 bit codes.",
+             .options = options,
+             .n_options = sizeof options / sizeof options[0],
+             .min_operands = 1,
+             .max_operands = 2,
+             .operands = operands,
+             .epilog = EPILOG};
     int code = cli_parse(&c, argc, argv);
     if (code >= 0) {
         return code;

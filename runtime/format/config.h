@@ -75,8 +75,8 @@ void slm_config_tensor(const slm_config *config, uint32_t index, slm_tensor_spec
 
 /* Compares a file's directory with the configuration: same tensors, same order, same shapes;
  * rank-1 tensors F32; the rest any type. Architectures known: "llama", "mistral", "qwen2",
- * "qwen3". Errors: ARCHITECTURE, TENSOR_MISSING, TENSOR_EXTRA, TENSOR_SHAPE, TENSOR_TYPE, and LAYOUT
- * for tensors out of canonical order. */
+ * "qwen3". Errors: ARCHITECTURE, TENSOR_MISSING, TENSOR_EXTRA, TENSOR_SHAPE, TENSOR_TYPE, and
+ * LAYOUT for tensors out of canonical order. */
 slm_status slm_config_check_tensors(const slm_config *config, const slm_file *file,
                                     slm_error *error);
 

@@ -38,8 +38,8 @@ enum { SLM_SECTION_REQUIRED = 1 }; /* section flag: a reader that does not know 
 
 /* How a tensor's elements are stored. */
 typedef enum slm_layout {
-    SLM_LAYOUT_ROWS = 0, /* row after row; F32, F16, BF16; each row padded to 16 elements if rank 2 */
-    SLM_LAYOUT_T16 = 1   /* 16 rows side by side; block types (quant/blocks.h) */
+    SLM_LAYOUT_ROWS = 0, /* F32, F16, BF16: row after row, padded to 16 elements if rank 2 */
+    SLM_LAYOUT_T16 = 1   /* block types: 16 rows side by side (quant/blocks.h) */
 } slm_layout;
 
 typedef struct slm_section {

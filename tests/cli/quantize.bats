@@ -1,9 +1,11 @@
 # slm-quantize: sizes, the same bytes for any number of threads, refusals, warnings, JSON.
+# shellcheck disable=SC2154 # stderr, stderr_lines: set by run
 
 bats_require_minimum_version 1.5.0
 
 setup_file() {
-    export SLM_BIN="$(realpath "${SLM_BIN:-bin}")"
+    SLM_BIN="$(realpath "${SLM_BIN:-bin}")"
+    export SLM_BIN
     export DEMO="$BATS_FILE_TMPDIR/demo.slm"
     "$SLM_BIN/slm-convert" -q --no-tokenizer evals/models/tinystories-2.6m -o "$DEMO"
 }
@@ -68,7 +70,8 @@ PY
 }
 
 @test "provenance gains a step and keeps the rest" {
-    quantize -q "$DEMO" "$T/q.slm" --type Q4_K
+    quantize "$DEMO" "$T/q.slm" --type Q4_K --json |
+        python3 tests/lib/json_schema.py schemas/quantize.schema.json
     python3 - "$DEMO" "$T/q.slm" <<'PY'
 import json, sys
 sys.path.insert(0, "tests/golden")
@@ -89,6 +92,7 @@ PY
     [ "${#stderr_lines[@]}" -eq 2 ]
     [[ "$stderr" == *"warning: "*"'blk.0.ffn_down.weight' stays F16"*"32"* ]]
     quantize "$T/odd.slm" --type Q4_K_M --dry-run --json >"$T/plan.json" 2>/dev/null
+    python3 tests/lib/json_schema.py schemas/quantize.schema.json <"$T/plan.json"
     python3 - "$T/plan.json" <<'PY'
 import json, sys
 d = json.load(open(sys.argv[1]))
@@ -168,7 +172,7 @@ PY
     run -2 quantize "$DEMO" "$T/out.slm" --type Q8_0 --threads 1000000000
     run -0 quantize --help
     quantize "$DEMO" "$T/out.slm" --type Q3_K --json 2>/dev/null |
-        python3 -c 'import json, sys; assert json.load(sys.stdin)["error"]["exit_code"] == 2'
+        python3 tests/lib/json_schema.py schemas/failure.schema.json
     [ ! -e "$T/out.slm" ]
 }
 

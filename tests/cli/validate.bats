@@ -1,5 +1,6 @@
-# slm-validate: verdicts, exit codes and JSON. Damage is done by tests/golden/slm_checksums.py, which
-# shares no code with the tools and can make the checksums right again.
+# slm-validate: verdicts, exit codes and JSON. Damage is done by tests/golden/slm_checksums.py,
+# which shares no code with the tools and can make the checksums right again.
+# shellcheck disable=SC2154 # stderr, stderr_lines: set by run
 
 bats_require_minimum_version 1.5.0
 
@@ -20,6 +21,7 @@ invalid() { # STATUS MESSAGE: of $T/bad.slm, as text and as JSON
     [[ "$stderr" == *"bad.slm: "*"$2"*"$1"* ]] || { echo "$stderr"; false; }
     [[ "$output" == *INVALID* ]]
     validate --json "$T/bad.slm" >"$T/out.json" 2>/dev/null || [ $? -eq 3 ]
+    python3 tests/lib/json_schema.py schemas/validate.schema.json <"$T/out.json"
     python3 - "$T/out.json" "$1" <<'PY'
 import json, sys
 d = json.load(open(sys.argv[1]))
@@ -40,6 +42,7 @@ PY
 }
 
 @test "JSON of a valid file" {
+    validate --json "$GOOD" | python3 tests/lib/json_schema.py schemas/validate.schema.json
     validate --json "$GOOD" | python3 -c '
 import json, sys
 d = json.load(sys.stdin)

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """The checksums of a .slm file, written from schemas/slm-format.md alone.
 
-slm_checksums.py check MODEL.slm             recomputes every checksum and place; prints what it read
-slm_checksums.py example schemas/slm-format.md   recomputes the worked examples of the document
-slm_checksums.py damage IN OUT [--seal] OFFSET=HEX...   overwrites bytes; --seal: makes the
-                                             checksums right again afterwards
+slm_checksums.py check MODEL.slm
+    recomputes every checksum and place; prints what it read
+slm_checksums.py example schemas/slm-format.md
+    recomputes the worked examples of the document
+slm_checksums.py damage IN OUT [--seal] OFFSET=HEX...
+    overwrites bytes; --seal: makes the checksums right again afterwards
+
 OFFSET may be a number, or a name (header, table, CONF, TDIR, DATA) with +N.
 """
 import re

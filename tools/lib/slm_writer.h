@@ -1,4 +1,5 @@
-/* slm_writer.h - streams a .slm file: declare sections and tensors, then append tensor data in order.
+/* slm_writer.h - streams a .slm file: declare sections and tensors, then append tensor data in
+ * order.
  *
  * Sections come out as CONF, TOKN, CHAT, PROV, TDIR, DATA. The same calls give the same bytes.
  */
@@ -22,7 +23,8 @@ int slm_writer_section(slm_writer *writer, uint32_t kind, const void *bytes, uin
 int slm_writer_tensor(slm_writer *writer, const char *name, slm_type type, uint32_t rank,
                       const uint64_t *dims, failure *f);
 
-/* Fixes the layout; after it only slm_writer_data is allowed. *n_bytes: length of the whole file. */
+/* Fixes the layout; after it only slm_writer_data is allowed. *n_bytes: length of the whole file.
+ */
 int slm_writer_begin(slm_writer *writer, uint64_t *n_bytes, failure *f);
 
 /* Appends stored bytes (row and group padding included) of the current tensor; any number of calls;
