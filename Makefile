@@ -68,7 +68,7 @@ SCRIPTS = $(shell git ls-files --cached --others --exclude-standard '*.sh' .ci/r
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all tests demo test test-unit test-kernels test-cli test-golden test-fuzz test-web \
-    test-surface asan fuzz fuzzers wasm dist serve lint format install uninstall clean help
+    test-surface asan fuzz fuzzers wasm dist lint format install uninstall clean help
 
 all: $(TOOLS) $(LIB) ## build every command into bin/
 tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY)
@@ -161,7 +161,11 @@ dist/%: runtime/web/%
 	@mkdir -p dist
 	$(Q)cp $< $@
 
-DIST := dist/slm.wasm dist/slm.js dist/slm.d.ts
+dist/package.json: runtime/web/package.json runtime/include/slm.h
+	@mkdir -p dist
+	$(Q)sed 's/@VERSION@/$(VERSION)/' $< >$@
+
+DIST := dist/slm.wasm dist/slm.js dist/slm.d.ts dist/package.json
 dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 	@scripts/sizes.sh $(DIST)
 

@@ -42,11 +42,11 @@ add_fuzz() { # SUITE BUILD_DIR
     done
 }
 
-add_bats() { # SUITE FOLDER
+add_bats() { # SUITE FOLDER [BIN]
     local file
     for file in "$2"/*.bats; do
         [ -e "$file" ] || continue
-        add "$1/$(basename "${file%.bats}")" "bats --tap $file"
+        add "$1/$(basename "${file%.bats}")" "${3:+SLM_BIN=$3 }bats --tap $file"
     done
 }
 
@@ -69,6 +69,7 @@ add_suite() {
         add_programs asan-unit build/asan 'tests/unit/test_*.c'
         add_programs asan-kernels build/asan 'tests/kernels/check_*.c'
         add_fuzz asan-fuzz build/asan
+        add_bats asan-cli tests/cli build/asan/bin
         ;;
     *)
         echo "tests/run.sh: no suite is called '$1'" >&2
