@@ -21,7 +21,7 @@ typedef struct field {
 
 /* Keys are pinned and ascend. Limits keep every product of two shapes far from overflow; they are
  * wide of any model that fits this runtime. */
-enum { KEY_STOP_IDS = 33, KEY_SKIPPABLE = 0x8000, MAX_WIDTH = 1 << 20 };
+enum { KEY_STOP_IDS = 33, KEY_LAYER_FLAGS = 80, KEY_SKIPPABLE = 0x8000, MAX_WIDTH = 1 << 20 };
 static const field FIELDS[] = {
     {1, FIELD_U32, true, AT(n_vocab), 1, 1 << 24, "n_vocab"},
     {2, FIELD_U32, true, AT(n_context), 1, 1 << 24, "n_context"},
@@ -39,7 +39,7 @@ static const field FIELDS[] = {
     {20, FIELD_F32, false, AT(rope_high_freq_factor), 1e-3, 1e6, "rope_high_freq_factor"},
     {21, FIELD_U32, false, AT(rope_original_context), 0, 1 << 24, "rope_original_context"},
     {24, FIELD_U32, false, AT(qkv_bias), 0, 1, "qkv_bias"},
-    {25, FIELD_U32, false, AT(qk_norm), 0, 1, "qk_norm"},
+    {25, FIELD_U32, false, AT(qk_norm), 0, SLM_QK_NORM_ROW, "qk_norm"},
     {26, FIELD_U32, false, AT(tied_output), 0, 1, "tied_output"},
     {32, FIELD_I32, false, AT(bos_id), -1, (1 << 24) - 1, "bos_id"},
     {KEY_STOP_IDS, FIELD_I32, false, AT(stop_ids), 0, (1 << 24) - 1, "stop_ids"},
@@ -47,6 +47,24 @@ static const field FIELDS[] = {
     {41, FIELD_F32, false, AT(top_p), 0, 1, "top_p"},
     {42, FIELD_F32, false, AT(min_p), 0, 1, "min_p"},
     {43, FIELD_U32, false, AT(top_k), 0, 1 << 24, "top_k"},
+    {48, FIELD_U32, false, AT(norm_kind), 0, SLM_NORM_LAYER, "norm_kind"},
+    {49, FIELD_U32, false, AT(pre_norm), 0, 1, "pre_norm"},
+    {50, FIELD_U32, false, AT(post_norm), 0, 1, "post_norm"},
+    {51, FIELD_U32, false, AT(output_bias), 0, 1, "output_bias"},
+    {52, FIELD_U32, false, AT(ffn_bias), 0, 1, "ffn_bias"},
+    {53, FIELD_U32, false, AT(activation), 0, SLM_ACTIVATION_GELU_TANH, "activation"},
+    {54, FIELD_U32, false, AT(gated), 0, 1, "gated"},
+    {55, FIELD_U32, false, AT(rope_dim), 0, 1024, "rope_dim"},
+    {56, FIELD_U32, false, AT(learned_positions), 0, 1, "learned_positions"},
+    {57, FIELD_U32, false, AT(window), 0, 1 << 24, "window"},
+    {64, FIELD_F32, false, AT(rope_local_theta), 0, 1e12, "rope_local_theta"},
+    {65, FIELD_F32, false, AT(embedding_scale), 1e-6, 1e6, "embedding_scale"},
+    {66, FIELD_F32, false, AT(residual_scale), 1e-6, 1e6, "residual_scale"},
+    {67, FIELD_F32, false, AT(attention_scale), 0, 1e6, "attention_scale"},
+    {68, FIELD_F32, false, AT(logit_scale), 1e-6, 1e6, "logit_scale"},
+    {69, FIELD_F32, false, AT(attention_softcap), 0, 1e6, "attention_softcap"},
+    {70, FIELD_F32, false, AT(logit_softcap), 0, 1e6, "logit_softcap"},
+    {KEY_LAYER_FLAGS, FIELD_U32, false, AT(layer_flags), 0, SLM_LAYER_ALL_FLAGS, "layer_flags"},
 };
 enum { N_FIELDS = sizeof FIELDS / sizeof FIELDS[0] };
 
@@ -59,6 +77,11 @@ slm_config slm_config_default(void)
     c.rope_high_freq_factor = 4;
     c.bos_id = -1;
     c.temperature = -1;
+    c.pre_norm = 1;
+    c.gated = 1;
+    c.embedding_scale = 1;
+    c.residual_scale = 1;
+    c.logit_scale = 1;
     c.top_p = 1;
     return c;
 }
@@ -87,9 +110,19 @@ static uint32_t value_of(const slm_config *c, const field *f, uint32_t index)
     return word;
 }
 
+static bool is_list(const field *f)
+{
+    return f->key == KEY_STOP_IDS || f->key == KEY_LAYER_FLAGS;
+}
+
 static uint32_t count_of(const slm_config *c, const field *f)
 {
-    return f->key == KEY_STOP_IDS ? c->n_stop_ids : 1;
+    return f->key == KEY_STOP_IDS ? c->n_stop_ids : is_list(f) ? c->n_layer_flags : 1;
+}
+
+static uint32_t max_count_of(const field *f)
+{
+    return f->key == KEY_STOP_IDS ? SLM_MAX_STOP_IDS : is_list(f) ? SLM_MAX_LAYERS : 1;
 }
 
 static slm_status conflict(slm_error *error, const char *text)
@@ -115,10 +148,36 @@ static slm_status check_ids(const slm_config *c, slm_error *error)
     return SLM_OK;
 }
 
+/* What layers are made of must fit together. */
+static slm_status check_layers(const slm_config *c, slm_error *error)
+{
+    if (c->rope_dim % 2 != 0 || c->rope_dim > c->head_dim) {
+        return conflict(error, "rope_dim must be even and at most head_dim");
+    }
+    if (!c->gated && c->activation != SLM_ACTIVATION_GELU_TANH) {
+        return conflict(error, "a feed-forward network without gate needs activation GELU");
+    }
+    if (!c->pre_norm && !c->post_norm) {
+        return conflict(error, "a layer needs a norm before or after its blocks");
+    }
+    for (uint32_t i = 0; i < c->n_layer_flags; i++) {
+        if ((c->layer_flags[i] & SLM_LAYER_WINDOW) && c->window == 0) {
+            return conflict(error, "a layer has a window but window is 0");
+        }
+        if ((c->layer_flags[i] & SLM_LAYER_LOCAL_ROPE) && c->rope_local_theta < 1) {
+            return conflict(error, "a layer has local rope but rope_local_theta is not given");
+        }
+    }
+    return SLM_OK;
+}
+
 slm_status slm_config_check(const slm_config *c, slm_error *error)
 {
     if (c->n_stop_ids > SLM_MAX_STOP_IDS) {
         return conflict(error, "more than 8 stop_ids");
+    }
+    if (c->n_layer_flags != 0 && c->n_layer_flags != c->n_layers) {
+        return conflict(error, "layer_flags must have one entry for each layer");
     }
     for (uint32_t i = 0; i < N_FIELDS; i++) {
         for (uint32_t k = 0; k < count_of(c, &FIELDS[i]); k++) {
@@ -147,7 +206,8 @@ slm_status slm_config_check(const slm_config *c, slm_error *error)
     if (c->temperature < 0 && f32_bits(c->temperature) != f32_bits(-1.0f)) {
         return conflict(error, "temperature must be -1 (not given) or 0 and up");
     }
-    return check_ids(c, error);
+    slm_status status = check_layers(c, error);
+    return status == SLM_OK ? check_ids(c, error) : status;
 }
 
 /* ---- Reading and writing --------------------------------------------------------------------- */
@@ -165,7 +225,7 @@ static const field *find_field(uint32_t key)
 static slm_status store_field(slm_config *c, const field *f, uint32_t type, uint32_t count,
                               const uint8_t *values, uint64_t at, slm_error *error)
 {
-    uint32_t max_count = f->key == KEY_STOP_IDS ? SLM_MAX_STOP_IDS : 1;
+    uint32_t max_count = max_count_of(f);
     if (type != f->type || count == 0 || count > max_count) {
         return slm_fail(
             error, SLM_ERR_CONFIG, at,
@@ -178,12 +238,14 @@ static slm_status store_field(slm_config *c, const field *f, uint32_t type, uint
     }
     if (f->key == KEY_STOP_IDS) {
         c->n_stop_ids = count;
+    } else if (f->key == KEY_LAYER_FLAGS) {
+        c->n_layer_flags = count;
     }
     return SLM_OK;
 }
 
 /* One field; *previous: the key before it, then its own. Sets its bit in *seen. */
-static slm_status read_field(slm_config *c, byte_reader *r, uint32_t *previous, uint32_t *seen,
+static slm_status read_field(slm_config *c, byte_reader *r, uint32_t *previous, uint64_t *seen,
                              slm_error *error)
 {
     uint64_t at = r->pos;
@@ -205,17 +267,18 @@ static slm_status read_field(slm_config *c, byte_reader *r, uint32_t *previous, 
                    : slm_fail(error, SLM_ERR_CONFIG, at,
                               "configuration: key %u is unknown to this build; update slm", key);
     }
-    *seen |= 1u << (f - FIELDS);
+    *seen |= (uint64_t)1 << (f - FIELDS);
     return store_field(c, f, type, count, values, at, error);
 }
 
 slm_status slm_config_read(slm_config *config, const void *payload, size_t n_bytes,
                            slm_error *error)
 {
-    _Static_assert(N_FIELDS <= 32, "a bit each");
+    _Static_assert(N_FIELDS <= 64, "a bit each");
     slm_config c = slm_config_default();
     byte_reader r = byte_reader_view(payload, n_bytes);
-    uint32_t previous = 0, seen = 0;
+    uint32_t previous = 0;
+    uint64_t seen = 0;
     while (r.pos < r.n_bytes) {
         slm_status status = read_field(&c, &r, &previous, &seen, error);
         if (status != SLM_OK) {
@@ -247,11 +310,11 @@ size_t slm_config_write(const slm_config *config, uint8_t *out, size_t capacity)
         for (uint32_t i = 0; i < N_FIELDS; i++) {
             const field *f = &FIELDS[i];
             uint32_t count = count_of(config, f);
-            if (!f->required && f->key != KEY_STOP_IDS &&
+            if (!f->required && !is_list(f) &&
                 value_of(config, f, 0) == value_of(&defaults, f, 0)) {
                 continue;
             }
-            if (count == 0 || count > SLM_MAX_STOP_IDS) {
+            if (count == 0 || count > max_count_of(f)) {
                 continue;
             }
             if (writing) {

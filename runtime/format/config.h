@@ -9,13 +9,36 @@
 
 #include "format/slm_file.h"
 
-enum { SLM_MAX_LAYERS = 1024, SLM_MAX_STOP_IDS = 8 };
+enum { SLM_MAX_LAYERS = 1024, SLM_MAX_STOP_IDS = 8, SLM_CONFIG_MAX_BYTES = 8192 };
 
 typedef enum slm_rope_scaling {
     SLM_ROPE_SCALING_NONE = 0,
     SLM_ROPE_SCALING_LINEAR = 1, /* positions divided by factor */
     SLM_ROPE_SCALING_LLAMA3 = 2  /* per-frequency, Llama 3.1 model card */
 } slm_rope_scaling;
+
+typedef enum slm_norm_kind {
+    SLM_NORM_RMS = 0,  /* Zhang and Sennrich 2019, arXiv 1910.07467: a weight */
+    SLM_NORM_LAYER = 1 /* Ba et al. 2016, arXiv 1607.06450: a weight and a bias */
+} slm_norm_kind;
+
+typedef enum slm_qk_norm {
+    SLM_QK_NORM_NONE = 0,
+    SLM_QK_NORM_HEAD = 1, /* over each head, one weight of head_dim */
+    SLM_QK_NORM_ROW = 2   /* over all heads together, a weight of their width */
+} slm_qk_norm;
+
+typedef enum slm_activation {
+    SLM_ACTIVATION_SILU = 0,
+    SLM_ACTIVATION_GELU_TANH = 1 /* Hendrycks and Gimpel 2016, the tanh form */
+} slm_activation;
+
+enum {                           /* what layer_flags say of a layer */
+       SLM_LAYER_WINDOW = 1,     /* attention sees only the last `window` positions */
+       SLM_LAYER_NO_ROPE = 2,    /* positions are not rotated into q and k */
+       SLM_LAYER_LOCAL_ROPE = 4, /* rope with rope_local_theta and without scaling */
+       SLM_LAYER_ALL_FLAGS = 7
+};
 
 typedef struct slm_config {
     /* Shape. */
@@ -36,8 +59,28 @@ typedef struct slm_config {
     uint32_t rope_original_context;
     /* Which optional tensors the layers have. */
     uint32_t qkv_bias;    /* 0 or 1: attn_q.bias, attn_k.bias, attn_v.bias */
-    uint32_t qk_norm;     /* 0 or 1: RMSNorm over each head of q and k before rope */
+    uint32_t qk_norm;     /* slm_qk_norm: RMSNorm of q and k before rope */
     uint32_t tied_output; /* 0 or 1: logits use token_embd.weight */
+    /* What the layers are made of; the defaults are Llama's. */
+    uint32_t norm_kind;         /* slm_norm_kind, of every norm but those of q and k */
+    uint32_t pre_norm;          /* 0 or 1: a norm before each block */
+    uint32_t post_norm;         /* 0 or 1: a norm of what a block adds to the residual stream */
+    uint32_t output_bias;       /* 0 or 1: attn_output.bias */
+    uint32_t ffn_bias;          /* 0 or 1: biases of the feed-forward matrices */
+    uint32_t activation;        /* slm_activation */
+    uint32_t gated;             /* 0 or 1: act(gate x) * up x; else act(up x) */
+    uint32_t rope_dim;          /* rotated elements of a head, even; 0: head_dim */
+    uint32_t learned_positions; /* 0 or 1: position_embd.weight is added, n_context rows */
+    uint32_t window;            /* positions that layers with SLM_LAYER_WINDOW see; 0: none */
+    float rope_local_theta;     /* of layers with SLM_LAYER_LOCAL_ROPE; 0: none */
+    float embedding_scale;      /* multiplies token embeddings */
+    float residual_scale;       /* multiplies what a block adds */
+    float attention_scale;      /* multiplies q.k; 0: 1 / sqrt(head_dim) */
+    float logit_scale;          /* multiplies logits */
+    float attention_softcap;    /* 0: none; else scores become c * tanh(score / c) */
+    float logit_softcap;        /* the same for logits, after logit_scale */
+    uint32_t n_layer_flags;     /* 0: no layer has any; else n_layers */
+    uint32_t layer_flags[SLM_MAX_LAYERS];
     /* Generation. Ids are -1 where there is none. */
     int32_t bos_id;
     int32_t stop_ids[SLM_MAX_STOP_IDS]; /* tokens that end a generation */
@@ -53,11 +96,16 @@ slm_config slm_config_default(void);
 slm_status slm_config_read(slm_config *config, const void *payload, size_t n_bytes,
                            slm_error *error);
 
-/* Writes the payload. Returns its length; writes only if capacity suffices (1024 always does). */
+/* Writes the payload. Returns its length; writes only if capacity suffices;
+ * SLM_CONFIG_MAX_BYTES always does. */
 size_t slm_config_write(const slm_config *config, uint8_t *out, size_t capacity);
 
 /* Range and consistency checks alone, as slm_config_read applies them. */
 slm_status slm_config_check(const slm_config *config, slm_error *error);
+
+/* The names of the architectures that this build runs, NULL-terminated. The name is for people and
+ * for going back to other formats; the numbers follow from slm_config alone. */
+const char *const *slm_architectures(void);
 
 /* One tensor that an architecture with this configuration must have. */
 typedef struct slm_tensor_spec {
@@ -67,16 +115,17 @@ typedef struct slm_tensor_spec {
 } slm_tensor_spec;
 
 /* Number of tensors of the configuration, and the i-th of them in canonical file order:
- * token_embd.weight, then per layer attn_norm, attn_q, attn_k, attn_v (each weight then bias),
- * attn_q_norm, attn_k_norm, attn_output, ffn_norm, ffn_gate, ffn_up, ffn_down, then
- * output_norm.weight and, unless tied, output.weight. */
+ * token_embd.weight, position_embd.weight, then per layer attn_norm, attn_q, attn_k, attn_v,
+ * attn_q_norm, attn_k_norm, attn_output, attn_post_norm, ffn_norm, ffn_gate, ffn_up, ffn_down,
+ * ffn_post_norm (each weight, then bias), then output_norm and, unless tied, output.weight; of
+ * these the ones that the configuration calls for. */
 uint32_t slm_config_n_tensors(const slm_config *config);
 void slm_config_tensor(const slm_config *config, uint32_t index, slm_tensor_spec *spec);
 
 /* Compares a file's directory with the configuration: same tensors, same order, same shapes;
- * rank-1 tensors F32; the rest any type. Architectures known: "llama", "mistral", "qwen2",
- * "qwen3". Errors: ARCHITECTURE, TENSOR_MISSING, TENSOR_EXTRA, TENSOR_SHAPE, TENSOR_TYPE, and
- * LAYOUT for tensors out of canonical order. */
+ * rank-1 tensors F32; the rest any type. Architectures known: see
+ * slm_architectures. Errors: ARCHITECTURE, TENSOR_MISSING, TENSOR_EXTRA, TENSOR_SHAPE, TENSOR_TYPE,
+ * and LAYOUT for tensors out of canonical order. */
 slm_status slm_config_check_tensors(const slm_config *config, const slm_file *file,
                                     slm_error *error);
 

@@ -6,40 +6,102 @@
 #include "format/config.h"
 
 /* What a dimension of a tensor is, in terms of the configuration. */
-enum { NONE, VOCAB, MODEL, FF, HEAD, QUERY, KEY_VALUE };
+enum { NONE, VOCAB, MODEL, FF, HEAD, QUERY, KEY_VALUE, POSITIONS };
+
+/* What of the configuration a tensor depends on. */
+enum {
+    ALWAYS,
+    LAYER_NORM,
+    LEARNED,
+    QKV_BIAS,
+    OUTPUT_BIAS,
+    FFN_BIAS,
+    GATE,
+    GATE_BIAS,
+    PRE_NORM,
+    PRE_BIAS,
+    POST_NORM,
+    POST_BIAS,
+    HEAD_NORM,
+    ROW_NORM,
+    UNTIED
+};
 
 typedef struct tensor_rule {
     const char *name;
     uint8_t rows, cols; /* one of those; cols NONE: rank 1 */
-    uint8_t needs;      /* BIAS, NORM: only if the configuration says so */
+    uint8_t needs;
 } tensor_rule;
 
-enum { ALWAYS, BIAS, NORM };
+static const tensor_rule HEAD_RULES[] = {
+    {"token_embd.weight", VOCAB, MODEL, ALWAYS},
+    {"position_embd.weight", POSITIONS, MODEL, LEARNED},
+};
 
 static const tensor_rule LAYER_RULES[] = {
-    {"attn_norm.weight", MODEL, NONE, ALWAYS}, {"attn_q.weight", QUERY, MODEL, ALWAYS},
-    {"attn_q.bias", QUERY, NONE, BIAS},        {"attn_k.weight", KEY_VALUE, MODEL, ALWAYS},
-    {"attn_k.bias", KEY_VALUE, NONE, BIAS},    {"attn_v.weight", KEY_VALUE, MODEL, ALWAYS},
-    {"attn_v.bias", KEY_VALUE, NONE, BIAS},    {"attn_q_norm.weight", HEAD, NONE, NORM},
-    {"attn_k_norm.weight", HEAD, NONE, NORM},  {"attn_output.weight", MODEL, QUERY, ALWAYS},
-    {"ffn_norm.weight", MODEL, NONE, ALWAYS},  {"ffn_gate.weight", FF, MODEL, ALWAYS},
-    {"ffn_up.weight", FF, MODEL, ALWAYS},      {"ffn_down.weight", MODEL, FF, ALWAYS},
+    {"attn_norm.weight", MODEL, NONE, PRE_NORM},
+    {"attn_norm.bias", MODEL, NONE, PRE_BIAS},
+    {"attn_q.weight", QUERY, MODEL, ALWAYS},
+    {"attn_q.bias", QUERY, NONE, QKV_BIAS},
+    {"attn_k.weight", KEY_VALUE, MODEL, ALWAYS},
+    {"attn_k.bias", KEY_VALUE, NONE, QKV_BIAS},
+    {"attn_v.weight", KEY_VALUE, MODEL, ALWAYS},
+    {"attn_v.bias", KEY_VALUE, NONE, QKV_BIAS},
+    {"attn_q_norm.weight", HEAD, NONE, HEAD_NORM},
+    {"attn_q_norm.weight", QUERY, NONE, ROW_NORM},
+    {"attn_k_norm.weight", HEAD, NONE, HEAD_NORM},
+    {"attn_k_norm.weight", KEY_VALUE, NONE, ROW_NORM},
+    {"attn_output.weight", MODEL, QUERY, ALWAYS},
+    {"attn_output.bias", MODEL, NONE, OUTPUT_BIAS},
+    {"attn_post_norm.weight", MODEL, NONE, POST_NORM},
+    {"attn_post_norm.bias", MODEL, NONE, POST_BIAS},
+    {"ffn_norm.weight", MODEL, NONE, PRE_NORM},
+    {"ffn_norm.bias", MODEL, NONE, PRE_BIAS},
+    {"ffn_gate.weight", FF, MODEL, GATE},
+    {"ffn_gate.bias", FF, NONE, GATE_BIAS},
+    {"ffn_up.weight", FF, MODEL, ALWAYS},
+    {"ffn_up.bias", FF, NONE, FFN_BIAS},
+    {"ffn_down.weight", MODEL, FF, ALWAYS},
+    {"ffn_down.bias", MODEL, NONE, FFN_BIAS},
+    {"ffn_post_norm.weight", MODEL, NONE, POST_NORM},
+    {"ffn_post_norm.bias", MODEL, NONE, POST_BIAS},
 };
-enum { N_LAYER_RULES = sizeof LAYER_RULES / sizeof LAYER_RULES[0] };
 
-static const tensor_rule EMBEDDING = {"token_embd.weight", VOCAB, MODEL, ALWAYS};
-static const tensor_rule OUTPUT_NORM = {"output_norm.weight", MODEL, NONE, ALWAYS};
-static const tensor_rule OUTPUT = {"output.weight", VOCAB, MODEL, ALWAYS};
+static const tensor_rule TAIL_RULES[] = {
+    {"output_norm.weight", MODEL, NONE, ALWAYS},
+    {"output_norm.bias", MODEL, NONE, LAYER_NORM},
+    {"output.weight", VOCAB, MODEL, UNTIED},
+};
+
+#define COUNT(rules) (uint32_t)(sizeof(rules) / sizeof(rules)[0])
 
 static bool applies(const slm_config *c, const tensor_rule *rule)
 {
-    return rule->needs == ALWAYS || (rule->needs == BIAS ? c->qkv_bias : c->qk_norm) != 0;
+    bool layer_norm = c->norm_kind == SLM_NORM_LAYER;
+    switch (rule->needs) {
+    case LAYER_NORM: return layer_norm;
+    case LEARNED: return c->learned_positions;
+    case QKV_BIAS: return c->qkv_bias;
+    case OUTPUT_BIAS: return c->output_bias;
+    case FFN_BIAS: return c->ffn_bias;
+    case GATE: return c->gated;
+    case GATE_BIAS: return c->gated && c->ffn_bias;
+    case PRE_NORM: return c->pre_norm;
+    case PRE_BIAS: return c->pre_norm && layer_norm;
+    case POST_NORM: return c->post_norm;
+    case POST_BIAS: return c->post_norm && layer_norm;
+    case HEAD_NORM: return c->qk_norm == SLM_QK_NORM_HEAD;
+    case ROW_NORM: return c->qk_norm == SLM_QK_NORM_ROW;
+    case UNTIED: return !c->tied_output;
+    default: return true;
+    }
 }
 
 static uint64_t width_of(const slm_config *c, uint8_t what)
 {
     switch (what) {
     case VOCAB: return c->n_vocab;
+    case POSITIONS: return c->n_context;
     case MODEL: return c->d_model;
     case FF: return c->d_ff;
     case HEAD: return c->head_dim;
@@ -49,18 +111,42 @@ static uint64_t width_of(const slm_config *c, uint8_t what)
     }
 }
 
-static uint32_t tensors_per_layer(const slm_config *c)
+static uint32_t count_rules(const slm_config *c, const tensor_rule *rules, uint32_t n)
 {
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < N_LAYER_RULES; i++) {
-        n += applies(c, &LAYER_RULES[i]);
+    uint32_t applying = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        applying += applies(c, &rules[i]);
     }
+    return applying;
+}
+
+/* The index-th rule that applies. */
+static const tensor_rule *nth_rule(const slm_config *c, const tensor_rule *rules, uint32_t index)
+{
+    while (!applies(c, rules) || index-- > 0) {
+        rules++;
+    }
+    return rules;
+}
+
+/* Where the tensors of layers begin and how many each has. */
+typedef struct numbering {
+    uint32_t first, per_layer, tail, total;
+} numbering;
+
+static numbering number_tensors(const slm_config *c)
+{
+    numbering n;
+    n.first = count_rules(c, HEAD_RULES, COUNT(HEAD_RULES));
+    n.per_layer = count_rules(c, LAYER_RULES, COUNT(LAYER_RULES));
+    n.tail = n.first + c->n_layers * n.per_layer;
+    n.total = n.tail + count_rules(c, TAIL_RULES, COUNT(TAIL_RULES));
     return n;
 }
 
 uint32_t slm_config_n_tensors(const slm_config *config)
 {
-    return 2 + config->n_layers * tensors_per_layer(config) + (config->tied_output ? 0 : 1);
+    return number_tensors(config).total;
 }
 
 /* "blk.LAYER." in front of the rule's name; layer < 10000. */
@@ -83,19 +169,15 @@ static void name_layer_tensor(char *out, uint32_t layer, const char *name)
 
 void slm_config_tensor(const slm_config *config, uint32_t index, slm_tensor_spec *spec)
 {
-    uint32_t per_layer = tensors_per_layer(config), in_layers = config->n_layers * per_layer;
-    const tensor_rule *rule = index == 0               ? &EMBEDDING
-                              : index == in_layers + 1 ? &OUTPUT_NORM
-                                                       : &OUTPUT;
+    numbering n = number_tensors(config);
+    const tensor_rule *rule;
     memset(spec, 0, sizeof *spec);
-    if (index != 0 && index <= in_layers) {
-        uint32_t at = (index - 1) % per_layer;
-        rule = LAYER_RULES;
-        while (!applies(config, rule) || at-- > 0) {
-            rule++;
-        }
-        name_layer_tensor(spec->name, (index - 1) / per_layer, rule->name);
+    if (index >= n.first && index < n.tail) {
+        rule = nth_rule(config, LAYER_RULES, (index - n.first) % n.per_layer);
+        name_layer_tensor(spec->name, (index - n.first) / n.per_layer, rule->name);
     } else {
+        rule = index < n.first ? nth_rule(config, HEAD_RULES, index)
+                               : nth_rule(config, TAIL_RULES, index - n.tail);
         memcpy(spec->name, rule->name, strlen(rule->name) + 1);
     }
     spec->rank = rule->cols == NONE ? 1 : 2;
@@ -123,26 +205,27 @@ static uint32_t layer_of(const slm_tensor *t, uint32_t n_layers)
     return i > 4 && layer < n_layers ? layer : n_layers;
 }
 
-static bool is_called_for(const slm_config *config, const slm_tensor *t)
+static bool is_among(const slm_config *config, const slm_tensor *t, uint32_t first, uint32_t end)
 {
     slm_tensor_spec spec;
-    uint32_t per_layer = tensors_per_layer(config), n = slm_config_n_tensors(config);
-    uint32_t layer = layer_of(t, config->n_layers);
-    uint32_t first = layer < config->n_layers ? 1 + layer * per_layer : 0;
-    uint32_t end = layer < config->n_layers ? first + per_layer : 1;
     for (uint32_t i = first; i < end; i++) {
         slm_config_tensor(config, i, &spec);
         if (same_name(t, &spec)) {
             return true;
         }
     }
-    for (uint32_t i = 1 + config->n_layers * per_layer; i < n; i++) {
-        slm_config_tensor(config, i, &spec);
-        if (same_name(t, &spec)) {
-            return true;
-        }
-    }
     return false;
+}
+
+static bool is_called_for(const slm_config *config, const slm_tensor *t)
+{
+    numbering n = number_tensors(config);
+    uint32_t layer = layer_of(t, config->n_layers);
+    if (layer < config->n_layers) {
+        uint32_t first = n.first + layer * n.per_layer;
+        return is_among(config, t, first, first + n.per_layer);
+    }
+    return is_among(config, t, 0, n.first) || is_among(config, t, n.tail, n.total);
 }
 
 static slm_status check_tensor(const slm_tensor *t, const slm_tensor_spec *spec, slm_error *error)
@@ -184,17 +267,30 @@ static slm_status explain(const slm_config *config, const slm_file *file, uint32
     return slm_fail(error, SLM_ERR_LAYOUT, 0, "the tensors are not in canonical order");
 }
 
+const char *const *slm_architectures(void)
+{
+    static const char *const names[] = {"llama",   "mistral",    "qwen2",    "qwen3",   "gemma2",
+                                        "gemma3",  "gpt2",       "phi3",     "smollm3", "olmo2",
+                                        "granite", "starcoder2", "stablelm", NULL};
+    return names;
+}
+
+static bool is_known(const char *architecture)
+{
+    for (const char *const *name = slm_architectures(); *name; name++) {
+        if (strcmp(architecture, *name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 slm_status slm_config_check_tensors(const slm_config *config, const slm_file *file,
                                     slm_error *error)
 {
-    static const char *const known[] = {"llama", "mistral", "qwen2", "qwen3"};
-    bool found = false;
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        found |= strcmp(file->architecture, known[i]) == 0;
-    }
-    if (!found) {
+    if (!is_known(file->architecture)) {
         return slm_fail(error, SLM_ERR_ARCHITECTURE, 0,
-                        "architecture '%s' is unknown to this build (llama, mistral, qwen2, qwen3)",
+                        "architecture '%s' is unknown to this build; update slm",
                         file->architecture);
     }
     uint32_t n = slm_config_n_tensors(config);

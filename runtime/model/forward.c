@@ -1,5 +1,7 @@
-/* forward.c - the transformer: pre-norm layers of grouped-query attention and a gated feed-forward
- * network (Touvron et al. 2023, arXiv 2302.13971; Ainslie et al. 2023, arXiv 2305.13245).
+/* forward.c - the transformer: layers of grouped-query attention and a feed-forward network
+ * (Touvron et al. 2023, arXiv 2302.13971; Ainslie et al. 2023, arXiv 2305.13245). What a layer is
+ * made of - norms before or after its blocks, biases, gate, windows, scales - the configuration
+ * says.
  *
  * A layer is a row of phases; each phase is a job whose items any thread may take. Within a phase
  * no two items write the same memory, and no result depends on how rows or tokens are dealt out.
@@ -17,8 +19,16 @@
 enum {
     ITEMS_PER_THREAD = 8,    /* of a matrix phase: enough to even out a slow thread */
     MIN_ITEM_WORK = 1 << 17, /* multiplications below which sharing costs more than it gives */
-    ATTENTION_TILE = 8       /* tokens of an attention item */
+    ATTENTION_TILE = 8,      /* tokens of an attention item */
+    LOGITS_PIECE = 4096      /* logits of an item, when they need scaling */
 };
+
+/* What the last block has left in y, and what is still to be done to it before x takes it up. */
+typedef struct pending {
+    bool there;
+    const float *bias; /* or NULL */
+    const slm_norm *norm;
+} pending;
 
 /* What the items of a phase need to know. */
 typedef struct phase {
@@ -29,10 +39,10 @@ typedef struct phase {
     const int32_t *ids;
     uint32_t n_tokens, pos0;
     /* Norm phases. */
-    const float *norm;
+    pending block;
+    const slm_norm *norm;
     uint32_t token0;
-    bool add_pending; /* x += y first */
-    bool quantize;    /* some matrix that follows is quantized */
+    bool quantize; /* some matrix that follows is quantized */
 } phase;
 
 static const slm_kernels *kernels_of(const slm_forward *f)
@@ -113,65 +123,130 @@ static void add_product(matmul_phase *m, const slm_matrix *w, float *y, size_t l
 /* ---- Phases of one item a token -----------------------------------------------------------------
  */
 
+static void scale_row(float *x, uint32_t n, float scale)
+{
+    for (uint32_t i = 0; scale != 1.0f && i < n; i++) {
+        x[i] = x[i] * scale;
+    }
+}
+
+/* Cosines and sines of the angles of one position. */
+static void rotate_position(const double *frequency, uint32_t n_pairs, uint32_t pos, float *cosines,
+                            float *sines)
+{
+    for (uint32_t i = 0; i < n_pairs; i++) {
+        slm_sincos((double)pos * frequency[i], &sines[i], &cosines[i]);
+    }
+}
+
 static void embed_item(void *context, uint32_t t, uint32_t thread)
 {
     const phase *p = (const phase *)context;
     slm_forward *f = p->f;
     const slm_model *m = f->model;
+    float *x = f->x + t * f->ld_model;
+    size_t at = t * f->ld_rope;
     (void)thread;
     slm_dequantize_row(m->token_embd.type, m->token_embd.data, m->token_embd.n_cols,
-                       (uint64_t)(uint32_t)p->ids[t], f->x + t * f->ld_model);
-    for (uint32_t i = 0; i < m->config.head_dim / 2; i++) {
-        slm_sincos((double)(p->pos0 + t) * m->rope_frequency[i], &f->sines[t * f->ld_rope + i],
-                   &f->cosines[t * f->ld_rope + i]);
+                       (uint64_t)(uint32_t)p->ids[t], x);
+    scale_row(x, m->config.d_model, m->config.embedding_scale);
+    if (m->position_embd.data) {
+        float *position = f->h + t * f->ld_model;
+        slm_dequantize_row(m->position_embd.type, m->position_embd.data, m->position_embd.n_cols,
+                           p->pos0 + t, position);
+        kernels_of(f)->add(x, position, m->config.d_model);
     }
+    rotate_position(m->rope_frequency, m->rope_dim / 2, p->pos0 + t, f->cosines + at,
+                    f->sines + at);
+    if (m->local_frequency) {
+        rotate_position(m->local_frequency, m->rope_dim / 2, p->pos0 + t, f->local_cosines + at,
+                        f->local_sines + at);
+    }
+}
+
+/* The norm of one row of the residual stream's width; without a norm, a copy. */
+static void apply_norm(const slm_forward *f, const slm_norm *norm, const float *x, float *out)
+{
+    const slm_config *c = &f->model->config;
+    if (!norm->weight) {
+        memcpy(out, x, f->ld_model * sizeof(float));
+    } else if (norm->bias) {
+        kernels_of(f)->layer_norm(x, norm->weight, norm->bias, c->d_model, c->norm_eps, out);
+    } else {
+        kernels_of(f)->rms_norm(x, norm->weight, c->d_model, c->norm_eps, out);
+    }
+}
+
+/* x takes up what the last block left in y. */
+static void settle(const phase *p, float *x, float *y)
+{
+    const slm_config *c = &p->f->model->config;
+    const slm_kernels *kernels = kernels_of(p->f);
+    if (p->block.bias) {
+        kernels->add(y, p->block.bias, c->d_model);
+    }
+    if (p->block.norm->weight) {
+        apply_norm(p->f, p->block.norm, y, y);
+    }
+    scale_row(y, c->d_model, c->residual_scale);
+    kernels->add(x, y, c->d_model);
 }
 
 static void norm_item(void *context, uint32_t item, uint32_t thread)
 {
     const phase *p = (const phase *)context;
     slm_forward *f = p->f;
-    const slm_kernels *kernels = kernels_of(f);
-    const slm_config *c = &f->model->config;
-    float *x = f->x + (p->token0 + item) * f->ld_model;
+    size_t at = (p->token0 + item) * f->ld_model;
     (void)thread;
-    if (p->add_pending) {
-        kernels->add(x, f->y + (p->token0 + item) * f->ld_model, c->d_model);
+    if (p->block.there) {
+        settle(p, f->x + at, f->y + at);
     }
-    kernels->rms_norm(x, p->norm, c->d_model, c->norm_eps, f->h + item * f->ld_model);
+    apply_norm(f, p->norm, f->x + at, f->h + item * f->ld_model);
     if (p->quantize) {
-        kernels->act_quantize(f->h, f->ld_model, item, item + 1, p->n_tokens, c->d_model, f->act);
+        kernels_of(f)->act_quantize(f->h, f->ld_model, item, item + 1, p->n_tokens,
+                                    f->model->config.d_model, f->act);
     }
 }
 
-/* Norm of one head in place. Kernels work on whole lines, so a head that ends within one takes the
- * way over padded scratch. */
-static void norm_head(const phase *p, float *x, const float *norm, uint32_t thread)
+/* Norm of n elements of q or k in place. Kernels work on whole lines, so a head that ends within
+ * one takes the way over padded scratch. */
+static void norm_heads(const phase *p, float *x, uint32_t n, const float *norm, uint32_t thread)
 {
     const slm_config *c = &p->f->model->config;
-    if (c->head_dim % 16 == 0) {
-        kernels_of(p->f)->rms_norm(x, norm, c->head_dim, c->norm_eps, x);
+    if (n % 16 == 0 || c->qk_norm == SLM_QK_NORM_ROW) {
+        kernels_of(p->f)->rms_norm(x, norm, n, c->norm_eps, x);
         return;
     }
     float *padded = (float *)(void *)(p->f->scratch + (size_t)thread * SLM_MATMUL_SCRATCH);
-    memset(padded, 0, round_up_u32(c->head_dim, 16) * sizeof(float));
-    memcpy(padded, x, c->head_dim * sizeof(float));
-    kernels_of(p->f)->rms_norm(padded, norm, c->head_dim, c->norm_eps, padded);
-    memcpy(x, padded, c->head_dim * sizeof(float));
+    memset(padded, 0, round_up_u32(n, 16) * sizeof(float));
+    memcpy(padded, x, n * sizeof(float));
+    kernels_of(p->f)->rms_norm(padded, norm, n, c->norm_eps, padded);
+    memcpy(x, padded, n * sizeof(float));
 }
 
-/* Norm and rotary embedding of the heads of q or k. */
-static void finish_heads(const phase *p, uint32_t t, float *x, uint32_t n_heads, const float *norm,
-                         uint32_t thread)
+/* Bias, norm and rotary embedding of the heads of q or k of token t. */
+static void finish_heads(const phase *p, uint32_t t, float *x, uint32_t n_heads, const float *bias,
+                         const float *norm, uint32_t thread)
 {
     const slm_forward *f = p->f;
     const slm_config *c = &f->model->config;
     const slm_kernels *kernels = kernels_of(f);
+    bool local = (p->layer->flags & SLM_LAYER_LOCAL_ROPE) != 0;
+    const float *cosines = (local ? f->local_cosines : f->cosines) + t * f->ld_rope;
+    const float *sines = (local ? f->local_sines : f->sines) + t * f->ld_rope;
+    if (bias) {
+        kernels->add(x, bias, n_heads * c->head_dim);
+    }
+    if (norm && c->qk_norm == SLM_QK_NORM_ROW) {
+        norm_heads(p, x, n_heads * c->head_dim, norm, thread);
+    }
     for (uint32_t head = 0; head < n_heads; head++, x += c->head_dim) {
-        if (norm) {
-            norm_head(p, x, norm, thread);
+        if (norm && c->qk_norm == SLM_QK_NORM_HEAD) {
+            norm_heads(p, x, c->head_dim, norm, thread);
         }
-        kernels->rope(x, f->cosines + t * f->ld_rope, f->sines + t * f->ld_rope, c->head_dim);
+        if (!(p->layer->flags & SLM_LAYER_NO_ROPE) && !c->learned_positions) {
+            kernels->rope(x, cosines, sines, f->model->rope_dim);
+        }
     }
 }
 
@@ -180,15 +255,13 @@ static void qkv_item(void *context, uint32_t t, uint32_t thread)
     const phase *p = (const phase *)context;
     slm_forward *f = p->f;
     const slm_config *c = &f->model->config;
-    const slm_kernels *kernels = kernels_of(f);
+    const slm_layer *l = p->layer;
     float *q = f->q + t * f->ld_q, *k = f->k + t * f->ld_kv, *v = f->v + t * f->ld_kv;
-    if (p->layer->q_bias) {
-        kernels->add(q, p->layer->q_bias, c->n_heads * c->head_dim);
-        kernels->add(k, p->layer->k_bias, c->n_kv_heads * c->head_dim);
-        kernels->add(v, p->layer->v_bias, c->n_kv_heads * c->head_dim);
+    finish_heads(p, t, q, c->n_heads, l->q_bias, l->q_norm, thread);
+    finish_heads(p, t, k, c->n_kv_heads, l->k_bias, l->k_norm, thread);
+    if (l->v_bias) {
+        kernels_of(f)->add(v, l->v_bias, c->n_kv_heads * c->head_dim);
     }
-    finish_heads(p, t, q, c->n_heads, p->layer->q_norm, thread);
-    finish_heads(p, t, k, c->n_kv_heads, p->layer->k_norm, thread);
     uint32_t pos = p->pos0 + t;
     size_t row = (size_t)p->kv->blocks[pos / SLM_KV_BLOCK] * SLM_KV_BLOCK + pos % SLM_KV_BLOCK;
     slm_kv_store(f->kv_type, k, c->n_kv_heads, c->head_dim, p->k_pool + row * f->kv_row_bytes);
@@ -204,15 +277,30 @@ static void quantize_att_item(void *context, uint32_t t, uint32_t thread)
                                    c->n_heads * c->head_dim, p->f->act);
 }
 
-static void gate_item(void *context, uint32_t t, uint32_t thread)
+/* The hidden layer of the feed-forward network is left in f->gate. */
+static void hidden_item(void *context, uint32_t t, uint32_t thread)
 {
     const phase *p = (const phase *)context;
     slm_forward *f = p->f;
-    uint32_t d_ff = f->model->config.d_ff;
+    const slm_config *c = &f->model->config;
+    const slm_layer *l = p->layer;
+    const slm_kernels *kernels = kernels_of(f);
+    float *hidden = f->gate + t * f->ld_ff, *up = c->gated ? f->up + t * f->ld_ff : NULL;
+    const float *bias = c->gated ? l->gate_bias : l->up_bias;
     (void)thread;
-    kernels_of(f)->silu_mul(f->gate + t * f->ld_ff, f->up + t * f->ld_ff, d_ff);
+    if (bias) {
+        kernels->add(hidden, bias, c->d_ff);
+    }
+    if (up && l->up_bias) {
+        kernels->add(up, l->up_bias, c->d_ff);
+    }
+    if (c->activation == SLM_ACTIVATION_SILU) {
+        kernels->silu_mul(hidden, up, c->d_ff);
+    } else {
+        kernels->gelu_mul(hidden, up, c->d_ff);
+    }
     if (p->quantize) {
-        kernels_of(f)->act_quantize(f->gate, f->ld_ff, t, t + 1, p->n_tokens, d_ff, f->act);
+        kernels->act_quantize(f->gate, f->ld_ff, t, t + 1, p->n_tokens, c->d_ff, f->act);
     }
 }
 
@@ -235,9 +323,12 @@ static void attention_item(void *context, uint32_t item, uint32_t thread)
                                .n_heads = c->n_heads,
                                .n_kv_heads = c->n_kv_heads,
                                .head_dim = c->head_dim,
-                               .scale = 1.0f / __builtin_sqrtf((float)c->head_dim),
+                               .scale = c->attention_scale > 0.0f
+                                            ? c->attention_scale
+                                            : 1.0f / __builtin_sqrtf((float)c->head_dim),
                                .pos0 = p->pos0,
-                               .window = 0};
+                               .window = p->layer->flags & SLM_LAYER_WINDOW ? c->window : 0,
+                               .softcap = c->attention_softcap};
     uint32_t t0 = item / c->n_kv_heads * ATTENTION_TILE;
     uint32_t t1 = t0 + ATTENTION_TILE < p->n_tokens ? t0 + ATTENTION_TILE : p->n_tokens;
     kernels_of(f)->attention(&args, item % c->n_kv_heads, t0, t1,
@@ -247,12 +338,17 @@ static void attention_item(void *context, uint32_t item, uint32_t thread)
 /* ---- The layers ---------------------------------------------------------------------------------
  */
 
-static void run_norm(phase *p, const float *norm, bool quantize)
+static void run_norm(phase *p, const slm_norm *norm, bool quantize)
 {
     p->norm = norm;
     p->quantize = quantize;
     slm_team_run(p->f->team, norm_item, p, p->n_tokens);
-    p->add_pending = true;
+}
+
+static pending left_in_y(const float *bias, const slm_norm *norm)
+{
+    pending block = {true, bias, norm};
+    return block;
 }
 
 static void run_attention_block(phase *p)
@@ -260,7 +356,7 @@ static void run_attention_block(phase *p)
     slm_forward *f = p->f;
     const slm_layer *l = p->layer;
     const slm_config *c = &f->model->config;
-    run_norm(p, l->attn_norm,
+    run_norm(p, &l->attn_norm,
              slm_type_is_block(l->q.type) || slm_type_is_block(l->k.type) ||
                  slm_type_is_block(l->v.type));
     matmul_phase qkv = {.f = f, .x = f->h, .ldx = f->ld_model, .n_tokens = p->n_tokens};
@@ -277,22 +373,28 @@ static void run_attention_block(phase *p)
     matmul_phase out = {.f = f, .x = f->att, .ldx = f->ld_q, .n_tokens = p->n_tokens};
     add_product(&out, &l->o, f->y, f->ld_model);
     run_matmul(&out);
+    p->block = left_in_y(l->o_bias, &l->attn_post_norm);
 }
 
 static void run_feed_forward_block(phase *p)
 {
     slm_forward *f = p->f;
     const slm_layer *l = p->layer;
-    run_norm(p, l->ffn_norm, slm_type_is_block(l->gate.type) || slm_type_is_block(l->up.type));
+    run_norm(p, &l->ffn_norm, slm_type_is_block(l->gate.type) || slm_type_is_block(l->up.type));
     matmul_phase in = {.f = f, .x = f->h, .ldx = f->ld_model, .n_tokens = p->n_tokens};
-    add_product(&in, &l->gate, f->gate, f->ld_ff);
-    add_product(&in, &l->up, f->up, f->ld_ff);
+    if (f->model->config.gated) {
+        add_product(&in, &l->gate, f->gate, f->ld_ff);
+        add_product(&in, &l->up, f->up, f->ld_ff);
+    } else {
+        add_product(&in, &l->up, f->gate, f->ld_ff);
+    }
     run_matmul(&in);
     p->quantize = slm_type_is_block(l->down.type);
-    slm_team_run(f->team, gate_item, p, p->n_tokens);
+    slm_team_run(f->team, hidden_item, p, p->n_tokens);
     matmul_phase out = {.f = f, .x = f->gate, .ldx = f->ld_ff, .n_tokens = p->n_tokens};
     add_product(&out, &l->down, f->y, f->ld_model);
     run_matmul(&out);
+    p->block = left_in_y(l->down_bias, &l->ffn_post_norm);
 }
 
 void slm_forward_chunk(slm_forward *f, const slm_kv_view *kv, const int32_t *ids, uint32_t n,
@@ -309,14 +411,38 @@ void slm_forward_chunk(slm_forward *f, const slm_kv_view *kv, const int32_t *ids
     }
 }
 
+/* Scale and soft cap of LOGITS_PIECE logits of one position. */
+static void logits_item(void *context, uint32_t item, uint32_t thread)
+{
+    const phase *p = (const phase *)context;
+    const slm_config *c = &p->f->model->config;
+    uint32_t pieces = (c->n_vocab + LOGITS_PIECE - 1) / LOGITS_PIECE;
+    uint32_t first = item % pieces * LOGITS_PIECE;
+    uint32_t n = c->n_vocab - first < LOGITS_PIECE ? c->n_vocab - first : LOGITS_PIECE;
+    float *logits = p->f->logits + item / pieces * p->f->ld_vocab + first;
+    (void)thread;
+    scale_row(logits, n, c->logit_scale);
+    if (c->logit_softcap != 0.0f) {
+        kernels_of(p->f)->softcap(logits, n, c->logit_softcap);
+    }
+}
+
 void slm_forward_logits(slm_forward *f, uint32_t t0, uint32_t n)
 {
     const slm_model *m = f->model;
-    phase p = {.f = f, .n_tokens = n, .token0 = t0, .add_pending = true};
-    run_norm(&p, m->output_norm, slm_type_is_block(m->output.type));
+    const slm_layer *last = &m->layers[m->config.n_layers - 1];
+    phase p = {.f = f,
+               .n_tokens = n,
+               .token0 = t0,
+               .block = left_in_y(last->down_bias, &last->ffn_post_norm)};
+    run_norm(&p, &m->output_norm, slm_type_is_block(m->output.type));
     matmul_phase out = {.f = f, .x = f->h, .ldx = f->ld_model, .n_tokens = n};
     add_product(&out, &m->output, f->logits, f->ld_vocab);
     run_matmul(&out);
+    if (m->config.logit_scale != 1.0f || m->config.logit_softcap != 0.0f) {
+        slm_team_run(f->team, logits_item, &p,
+                     n * ((m->config.n_vocab + LOGITS_PIECE - 1) / LOGITS_PIECE));
+    }
 }
 
 /* ---- Memory -------------------------------------------------------------------------------------
@@ -346,7 +472,7 @@ void slm_forward_layout(slm_forward *f, slm_arena *arena)
     f->ld_kv = round_up_u32(c->n_kv_heads * c->head_dim, 16);
     f->ld_ff = round_up_u32(c->d_ff, 16);
     f->ld_vocab = round_up_u32(c->n_vocab, 16);
-    f->ld_rope = round_up_u32(c->head_dim / 2, 16);
+    f->ld_rope = round_up_u32(f->model->rope_dim / 2, 16);
     uint32_t h_rows = t > SLM_LOGITS_TILE ? t : SLM_LOGITS_TILE;
     f->x = take_rows(arena, t, f->ld_model);
     f->h = take_rows(arena, h_rows, f->ld_model);
@@ -359,6 +485,10 @@ void slm_forward_layout(slm_forward *f, slm_arena *arena)
     f->up = take_rows(arena, t, f->ld_ff);
     f->cosines = take_rows(arena, t, f->ld_rope);
     f->sines = take_rows(arena, t, f->ld_rope);
+    if (f->model->local_frequency) {
+        f->local_cosines = take_rows(arena, t, f->ld_rope);
+        f->local_sines = take_rows(arena, t, f->ld_rope);
+    }
     f->logits = take_rows(arena, SLM_LOGITS_TILE, f->ld_vocab);
     size_t largest = act_bytes(f->model->kernels, h_rows, c->d_model);
     size_t of_att = act_bytes(f->model->kernels, h_rows, c->n_heads * c->head_dim);

@@ -25,7 +25,8 @@ typedef struct slm_forward {
     float *h;                                               /* normalised */
     float *y; /* what the last block adds to x; pending until the next norm */
     float *q, *att, *k, *v, *gate, *up;
-    float *cosines, *sines;
+    float *cosines, *sines;             /* ld_rope apart, a row for each token */
+    float *local_cosines, *local_sines; /* of layers with local rope, or NULL */
     float *logits;
     void *act;
     uint8_t *scratch;

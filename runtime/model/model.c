@@ -6,7 +6,8 @@
 #include "base/bytes.h"
 #include "base/status.h"
 
-/* Finds "PREFIX" + suffix; slm_config_check_tensors has proved that it is there. */
+/* Finds prefix + suffix. slm_config_check_tensors has proved that all tensors are there that the
+ * configuration calls for, so a tensor that is absent is one that it does not. */
 static const slm_tensor *find(const slm_file *file, const char *prefix, const char *suffix)
 {
     char name[SLM_MAX_NAME];
@@ -18,8 +19,14 @@ static const slm_tensor *find(const slm_file *file, const char *prefix, const ch
 
 static slm_matrix matrix(const slm_file *file, const char *prefix, const char *suffix)
 {
+    slm_matrix m = {NULL, SLM_TYPE_F32, 0, 0};
     const slm_tensor *t = find(file, prefix, suffix);
-    slm_matrix m = {slm_tensor_data(file, t), t->type, (uint32_t)t->dims[0], (uint32_t)t->dims[1]};
+    if (t) {
+        m.data = slm_tensor_data(file, t);
+        m.type = t->type;
+        m.n_rows = (uint32_t)t->dims[0];
+        m.n_cols = (uint32_t)t->dims[1];
+    }
     return m;
 }
 
@@ -28,6 +35,9 @@ static const float *vector(slm_arena *arena, const slm_file *file, const char *p
                            const char *suffix)
 {
     const slm_tensor *t = find(file, prefix, suffix);
+    if (!t) {
+        return NULL;
+    }
     uint32_t n = (uint32_t)t->dims[0];
     if (n % 16 == 0) {
         return (const float *)(const void *)slm_tensor_data(file, t);
@@ -40,22 +50,21 @@ static const float *vector(slm_arena *arena, const slm_file *file, const char *p
     return copy;
 }
 
+static slm_norm norm(slm_arena *arena, const slm_file *file, const char *prefix, const char *weight,
+                     const char *bias)
+{
+    slm_norm n = {vector(arena, file, prefix, weight), vector(arena, file, prefix, bias)};
+    return n;
+}
+
 /* Room for every vector that might be copied, for measuring: the directory is not read then. */
 static void take_vectors(slm_arena *arena, const slm_config *c)
 {
-    uint32_t d = round_up_u32(c->d_model, 16);
-    uint32_t widths[7] = {d, d, 0, 0, 0, 0, 0};
-    if (c->qk_norm) {
-        widths[2] = widths[3] = round_up_u32(c->head_dim, 16);
-    }
-    if (c->qkv_bias) {
-        widths[4] = round_up_u32(c->n_heads * c->head_dim, 16);
-        widths[5] = widths[6] = round_up_u32(c->n_kv_heads * c->head_dim, 16);
-    }
-    arena_take(arena, d, sizeof(float));
-    for (int i = 0; i < 7; i++) {
-        for (uint32_t layer = 0; layer < c->n_layers; layer++) {
-            arena_take(arena, widths[i], sizeof(float));
+    slm_tensor_spec spec;
+    for (uint32_t i = 0; i < slm_config_n_tensors(c); i++) {
+        slm_config_tensor(c, i, &spec);
+        if (spec.rank == 1 && spec.dims[0] % 16 != 0) {
+            arena_take(arena, round_up_u32((uint32_t)spec.dims[0], 16), sizeof(float));
         }
     }
 }
@@ -84,17 +93,20 @@ static void bind_layer(slm_model *m, slm_arena *arena, uint32_t index)
     char p[20];
     layer_prefix(index, p);
     memset(layer, 0, sizeof *layer);
-    layer->attn_norm = vector(arena, f, p, "attn_norm.weight");
-    layer->ffn_norm = vector(arena, f, p, "ffn_norm.weight");
-    if (m->config.qk_norm) {
-        layer->q_norm = vector(arena, f, p, "attn_q_norm.weight");
-        layer->k_norm = vector(arena, f, p, "attn_k_norm.weight");
-    }
-    if (m->config.qkv_bias) {
-        layer->q_bias = vector(arena, f, p, "attn_q.bias");
-        layer->k_bias = vector(arena, f, p, "attn_k.bias");
-        layer->v_bias = vector(arena, f, p, "attn_v.bias");
-    }
+    layer->flags = m->config.n_layer_flags ? m->config.layer_flags[index] : 0;
+    layer->attn_norm = norm(arena, f, p, "attn_norm.weight", "attn_norm.bias");
+    layer->attn_post_norm = norm(arena, f, p, "attn_post_norm.weight", "attn_post_norm.bias");
+    layer->ffn_norm = norm(arena, f, p, "ffn_norm.weight", "ffn_norm.bias");
+    layer->ffn_post_norm = norm(arena, f, p, "ffn_post_norm.weight", "ffn_post_norm.bias");
+    layer->q_norm = vector(arena, f, p, "attn_q_norm.weight");
+    layer->k_norm = vector(arena, f, p, "attn_k_norm.weight");
+    layer->q_bias = vector(arena, f, p, "attn_q.bias");
+    layer->k_bias = vector(arena, f, p, "attn_k.bias");
+    layer->v_bias = vector(arena, f, p, "attn_v.bias");
+    layer->o_bias = vector(arena, f, p, "attn_output.bias");
+    layer->gate_bias = vector(arena, f, p, "ffn_gate.bias");
+    layer->up_bias = vector(arena, f, p, "ffn_up.bias");
+    layer->down_bias = vector(arena, f, p, "ffn_down.bias");
     layer->q = matrix(f, p, "attn_q.weight");
     layer->k = matrix(f, p, "attn_k.weight");
     layer->v = matrix(f, p, "attn_v.weight");
@@ -107,10 +119,15 @@ static void bind_layer(slm_model *m, slm_arena *arena, uint32_t index)
 static void bind_weights(slm_model *m, slm_arena *arena)
 {
     m->token_embd = matrix(&m->file, "token_embd.weight", "");
+    m->position_embd = matrix(&m->file, "position_embd.weight", "");
     m->output = m->config.tied_output ? m->token_embd : matrix(&m->file, "output.weight", "");
-    m->output_norm = vector(arena, &m->file, "output_norm.weight", "");
+    m->output_norm = norm(arena, &m->file, "output_norm.", "weight", "bias");
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         bind_layer(m, arena, i);
+    }
+    slm_rope_frequencies(&m->config, false, m->rope_frequency);
+    if (m->local_frequency) {
+        slm_rope_frequencies(&m->config, true, m->local_frequency);
     }
 }
 
@@ -190,7 +207,11 @@ static slm_status layout(slm_model *m, slm_arena *arena, const void *bytes, size
         status = slm_config_check_tensors(&m->config, &m->file, error);
     }
     m->layers = (slm_layer *)arena_take(arena, m->config.n_layers, sizeof(slm_layer));
-    m->rope_frequency = (double *)arena_take(arena, m->config.head_dim / 2, sizeof(double));
+    m->rope_dim = m->config.rope_dim ? m->config.rope_dim : m->config.head_dim;
+    m->rope_frequency = (double *)arena_take(arena, m->rope_dim / 2, sizeof(double));
+    if (m->config.rope_local_theta > 0) {
+        m->local_frequency = (double *)arena_take(arena, m->rope_dim / 2, sizeof(double));
+    }
     if (status != SLM_OK || arena->failed) {
         return status;
     }
@@ -199,7 +220,6 @@ static slm_status layout(slm_model *m, slm_arena *arena, const void *bytes, size
         return SLM_OK;
     }
     bind_weights(m, arena);
-    slm_rope_frequencies(&m->config, m->rope_frequency);
     return check_contents(m, flags, error);
 }
 

@@ -16,12 +16,22 @@
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
+/* Weight and bias of a norm, d_model each; weight NULL: there is no norm; bias NULL: RMSNorm. */
+typedef struct slm_norm {
+    const float *weight, *bias;
+} slm_norm;
+
+/* Vectors that a configuration does not call for are NULL, and so is the data of such matrices. */
 typedef struct slm_layer {
-    const float *attn_norm, *ffn_norm;     /* d_model */
-    const float *q_norm, *k_norm;          /* head_dim, or NULL */
-    const float *q_bias, *k_bias, *v_bias; /* n_heads * head_dim, n_kv_heads * head_dim, or NULL */
+    slm_norm attn_norm, attn_post_norm, ffn_norm, ffn_post_norm;
+    const float *q_norm, *k_norm;          /* head_dim, or the width of all heads */
+    const float *q_bias, *k_bias, *v_bias; /* n_heads * head_dim, n_kv_heads * head_dim */
+    const float *o_bias;                   /* d_model */
+    const float *gate_bias, *up_bias;      /* d_ff */
+    const float *down_bias;                /* d_model */
     slm_matrix q, k, v, o;
     slm_matrix gate, up, down;
+    uint32_t flags; /* SLM_LAYER_* */
 } slm_layer;
 
 struct slm_model {
@@ -30,16 +40,18 @@ struct slm_model {
     const slm_kernels *kernels;
     slm_tokenizer *tokenizer; /* NULL if the file has none */
     const slm_chat *chat;     /* NULL if the file has none */
-    slm_matrix token_embd, output;
-    const float *output_norm; /* d_model */
-    slm_layer *layers;        /* n_layers */
-    double *rope_frequency;   /* head_dim / 2: radians per position */
+    slm_matrix token_embd, position_embd, output;
+    slm_norm output_norm;
+    slm_layer *layers;       /* n_layers */
+    uint32_t rope_dim;       /* rotated elements of a head */
+    double *rope_frequency;  /* rope_dim / 2: radians per position */
+    double *local_frequency; /* the same for layers with local rope, or NULL */
     uint64_t memory_bytes;
 };
 
-/* Radians per position of each rotated pair, f64: theta^(-2i / head_dim), then the scaling of the
- * configuration (linear: divided by the factor; llama3: by wavelength, as its model card says).
- * frequency: head_dim / 2 doubles. */
-void slm_rope_frequencies(const slm_config *config, double *frequency);
+/* Radians per position of each rotated pair, f64: theta^(-2i / n), n the rotated elements, then the
+ * scaling of the configuration (linear: divided by the factor; llama3: by wavelength, as its model
+ * card says). local: with rope_local_theta and without scaling. frequency: n / 2 doubles. */
+void slm_rope_frequencies(const slm_config *config, bool local, double *frequency);
 
 #endif

@@ -23,11 +23,16 @@ static double scale_llama3(const slm_config *c, double frequency)
     return (1.0 - kept) * slowed + kept * frequency;
 }
 
-void slm_rope_frequencies(const slm_config *c, double *frequency)
+void slm_rope_frequencies(const slm_config *c, bool local, double *frequency)
 {
-    double log_theta = slm_log((double)c->rope_theta);
-    for (uint32_t i = 0; i < c->head_dim / 2; i++) {
-        double f = slm_exp64(-(2.0 * (double)i / (double)c->head_dim) * log_theta);
+    double log_theta = slm_log((double)(local ? c->rope_local_theta : c->rope_theta));
+    uint32_t n = c->rope_dim ? c->rope_dim : c->head_dim;
+    for (uint32_t i = 0; i < n / 2; i++) {
+        double f = slm_exp64(-(2.0 * (double)i / (double)n) * log_theta);
+        if (local) {
+            frequency[i] = f;
+            continue;
+        }
         if (c->rope_scaling == SLM_ROPE_SCALING_LINEAR) {
             f = f / (double)c->rope_factor;
         } else if (c->rope_scaling == SLM_ROPE_SCALING_LLAMA3) {

@@ -50,6 +50,12 @@ static slm_status resolve(const slm_model *model, const slm_session_options *giv
             "of range",
             o->n_context, o->n_chunk, o->n_sequences, o->n_threads, (uint32_t)o->kv_type);
     }
+    if (model->layers != NULL && model->config.learned_positions &&
+        o->n_context > model->config.n_context) {
+        return slm_fail(error, SLM_ERR_ARGUMENT, 0,
+                        "a context of %u, but the model has learned positions for %u only",
+                        o->n_context, model->config.n_context);
+    }
     if (model->layers == NULL) {
         return slm_fail(error, SLM_ERR_ARGUMENT, 0, "the model was opened for its tokenizer alone");
     }

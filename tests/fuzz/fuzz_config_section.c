@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     slm_config c, again;
     slm_error error;
-    uint8_t bytes[1024];
+    uint8_t bytes[SLM_CONFIG_MAX_BYTES];
     if (slm_config_read(&c, data, size, &error) != SLM_OK) {
         return 0;
     }

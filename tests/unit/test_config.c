@@ -23,7 +23,7 @@ static slm_config small(void)
 
 static slm_status reread(const slm_config *c, slm_config *out, slm_error *error)
 {
-    uint8_t bytes[1024];
+    uint8_t bytes[SLM_CONFIG_MAX_BYTES];
     size_t n = slm_config_write(c, bytes, sizeof bytes);
     return slm_config_read(out, bytes, n, error);
 }
@@ -47,6 +47,21 @@ static void survives_a_round_trip(void)
     c.top_p = 0.9f;
     c.min_p = 0.05f;
     c.top_k = 20;
+    c.norm_kind = SLM_NORM_LAYER;
+    c.post_norm = c.output_bias = c.ffn_bias = c.learned_positions = 1;
+    c.activation = SLM_ACTIVATION_GELU_TANH;
+    c.gated = 0;
+    c.rope_dim = 2;
+    c.window = 17;
+    c.rope_local_theta = 1e4f;
+    c.embedding_scale = 16;
+    c.residual_scale = 0.22f;
+    c.attention_scale = 0.0625f;
+    c.logit_scale = 0.125f;
+    c.attention_softcap = 50;
+    c.logit_softcap = 30;
+    c.n_layer_flags = c.n_layers;
+    c.layer_flags[1] = SLM_LAYER_ALL_FLAGS;
     CHECK_U64(reread(&c, &back, &error), SLM_OK);
     CHECK(memcmp(&c, &back, sizeof c) == 0);
     uint8_t bytes[16] = {7};
@@ -58,7 +73,7 @@ static void survives_a_round_trip(void)
 static void has_the_documented_bytes(void)
 {
     slm_config c = small();
-    uint8_t bytes[1024];
+    uint8_t bytes[SLM_CONFIG_MAX_BYTES];
     size_t n = slm_config_write(&c, bytes, sizeof bytes);
     CHECK_U64(n, 120); /* ten fields of 12 bytes: all others are at their defaults */
     static const uint8_t first[12] = {1, 0, 1, 0, 1, 0, 0, 0, 100, 0, 0, 0};
@@ -102,8 +117,20 @@ SPOIL(llama3_without_context, c->rope_scaling = SLM_ROPE_SCALING_LLAMA3)
 SPOIL(llama3_factors, (c->rope_scaling = SLM_ROPE_SCALING_LLAMA3, c->rope_original_context = 8192,
                        c->rope_low_freq_factor = 4))
 SPOIL(two_biases, c->qkv_bias = 2)
-SPOIL(two_norms, c->qk_norm = 2)
+SPOIL(unknown_qk_norm, c->qk_norm = 3)
 SPOIL(two_ties, c->tied_output = 2)
+SPOIL(unknown_norm, c->norm_kind = 2)
+SPOIL(no_norm, c->pre_norm = 0)
+SPOIL(unknown_activation, c->activation = 2)
+SPOIL(silu_without_gate, c->gated = 0)
+SPOIL(odd_rope_dim, c->rope_dim = 3)
+SPOIL(wide_rope_dim, c->rope_dim = 10)
+SPOIL(zero_scale, c->residual_scale = 0)
+SPOIL(nan_cap, c->logit_softcap = f32_from_bits(0x7fc00000))
+SPOIL(flags_for_one, (c->n_layer_flags = 1, c->layer_flags[0] = SLM_LAYER_NO_ROPE))
+SPOIL(unknown_flag, (c->n_layer_flags = 2, c->layer_flags[1] = 8))
+SPOIL(no_window, (c->n_layer_flags = 2, c->layer_flags[1] = SLM_LAYER_WINDOW))
+SPOIL(no_local_theta, (c->n_layer_flags = 2, c->layer_flags[0] = SLM_LAYER_LOCAL_ROPE))
 SPOIL(bos_at_vocab, c->bos_id = 100)
 SPOIL(bos_negative, c->bos_id = -2)
 SPOIL(stop_at_vocab, (c->n_stop_ids = 1, c->stop_ids[0] = 100))
@@ -145,8 +172,20 @@ static void ranges(void) /* SL18 */
                  {llama3_without_context, "rope_original_context"},
                  {llama3_factors, "rope_high_freq_factor"},
                  {two_biases, "qkv_bias"},
-                 {two_norms, "qk_norm"},
+                 {unknown_qk_norm, "qk_norm"},
                  {two_ties, "tied_output"},
+                 {unknown_norm, "norm_kind"},
+                 {no_norm, "a norm"},
+                 {unknown_activation, "activation"},
+                 {silu_without_gate, "gate"},
+                 {odd_rope_dim, "rope_dim"},
+                 {wide_rope_dim, "rope_dim"},
+                 {zero_scale, "residual_scale"},
+                 {nan_cap, "logit_softcap"},
+                 {flags_for_one, "layer_flags"},
+                 {unknown_flag, "layer_flags"},
+                 {no_window, "window"},
+                 {no_local_theta, "rope_local_theta"},
                  {bos_at_vocab, "bos_id"},
                  {bos_negative, "bos_id"},
                  {stop_at_vocab, "stop id"},
@@ -262,6 +301,41 @@ static void lists_tensors(void)
     expect(&c, 1024 * 14 + 1, "output_norm.weight", 32, 0);
 }
 
+/* GPT-2's layers: LayerNorm, biases everywhere, no gate, learned positions. */
+static void lists_tensors_with_biases(void)
+{
+    slm_config c = small();
+    c.norm_kind = SLM_NORM_LAYER;
+    c.qkv_bias = c.output_bias = c.ffn_bias = c.learned_positions = c.tied_output = 1;
+    c.gated = 0;
+    c.activation = SLM_ACTIVATION_GELU_TANH;
+    CHECK_U64(slm_config_n_tensors(&c), 2 + 2 * 16 + 2);
+    expect(&c, 1, "position_embd.weight", c.n_context, 32);
+    expect(&c, 3, "blk.0.attn_norm.bias", 32, 0);
+    expect(&c, 9, "blk.0.attn_v.bias", 16, 0);
+    expect(&c, 11, "blk.0.attn_output.bias", 32, 0);
+    expect(&c, 14, "blk.0.ffn_up.weight", 96, 32);
+    expect(&c, 15, "blk.0.ffn_up.bias", 96, 0);
+    expect(&c, 17, "blk.0.ffn_down.bias", 32, 0);
+    expect(&c, 18, "blk.1.attn_norm.weight", 32, 0);
+    expect(&c, 35, "output_norm.bias", 32, 0);
+}
+
+/* OLMo 2's: norms after the blocks alone, and over whole rows of q and k. */
+static void lists_tensors_with_post_norms(void)
+{
+    slm_config c = small();
+    c.pre_norm = 0;
+    c.post_norm = 1;
+    c.qk_norm = SLM_QK_NORM_ROW;
+    CHECK_U64(slm_config_n_tensors(&c), 1 + 2 * 11 + 2);
+    expect(&c, 1, "blk.0.attn_q.weight", 32, 32);
+    expect(&c, 4, "blk.0.attn_q_norm.weight", 32, 0);
+    expect(&c, 5, "blk.0.attn_k_norm.weight", 16, 0);
+    expect(&c, 7, "blk.0.attn_post_norm.weight", 32, 0);
+    expect(&c, 11, "blk.0.ffn_post_norm.weight", 32, 0);
+}
+
 /* A file that holds exactly the tensors of a configuration, then one thing changed. */
 static slm_tensor tensors[64];
 static char names[64][64];
@@ -360,6 +434,8 @@ int main(void)
     RUN(ranges);
     RUN(fields);
     RUN(lists_tensors);
+    RUN(lists_tensors_with_biases);
+    RUN(lists_tensors_with_post_norms);
     RUN(compares_files);
     return test_finish();
 }

@@ -26,7 +26,7 @@ static void plain(void)
 {
     slm_config c = config(128, 10000.0f);
     double f[64];
-    slm_rope_frequencies(&c, f);
+    slm_rope_frequencies(&c, false, f);
     CHECK(f[0] == 1.0);
     for (int i = 0; i < 64; i++) {
         CHECK(close_to(f[i], pow(10000.0, -2.0 * i / 128.0)));
@@ -39,7 +39,7 @@ static void linear_divides(void)
     c.rope_scaling = SLM_ROPE_SCALING_LINEAR;
     c.rope_factor = 4.0f;
     double f[8];
-    slm_rope_frequencies(&c, f);
+    slm_rope_frequencies(&c, false, f);
     for (int i = 0; i < 8; i++) {
         CHECK(close_to(f[i], pow(500000.0, -2.0 * i / 16.0) / 4.0));
     }
@@ -59,11 +59,11 @@ static void llama3_by_wavelength(void)
     c.rope_high_freq_factor = 4.0f;
     c.rope_original_context = 512;
     double f[4];
-    slm_rope_frequencies(&c, f);
+    slm_rope_frequencies(&c, false, f);
     CHECK(close_to(f[0], 1.0) && close_to(f[1], 0.1));
     CHECK(close_to(f[2], 0.01 / 8) && close_to(f[3], 0.001 / 8));
     c.rope_theta = 1296.0f;
-    slm_rope_frequencies(&c, f);
+    slm_rope_frequencies(&c, false, f);
     double kept = (512.0 / (72.0 * acos(-1.0)) - 1.0) / 3.0;
     CHECK(kept > 0.4211 && kept < 0.4213);
     CHECK(close_to(f[2], (1.0 - kept) / 288.0 + kept / 36.0));

@@ -74,7 +74,7 @@ int slm_writer_create(output *out, const char *architecture, const slm_config *c
         w->sections[i].kind = KINDS[i];
         w->sections[i].flags = i == CHAT || i == PROV ? 0 : SLM_SECTION_REQUIRED;
     }
-    uint8_t bytes[1024];
+    uint8_t bytes[SLM_CONFIG_MAX_BYTES];
     size_t n_bytes = slm_config_write(config, bytes, sizeof bytes);
     int code = slm_writer_section(w, SLM_SECTION_CONFIG, bytes, n_bytes, f);
     if (code != EXIT_OK) {
