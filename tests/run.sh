@@ -64,6 +64,7 @@ add_suite() {
     surface)
         add surface/headers tests/surface/headers.sh
         add surface/symbols tests/surface/symbols.sh
+        add surface/driver tests/surface/summary.sh
         ;;
     asan)
         add_programs asan-unit build/asan 'tests/unit/test_*.c'
