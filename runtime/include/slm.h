@@ -109,8 +109,8 @@ typedef struct slm_model slm_model;
 typedef struct slm_tokenizer slm_tokenizer;
 
 enum {
-    SLM_MODEL_CHECK_DATA = 1,   /* verify every tensor's checksum (reads the whole file) */
-    SLM_MODEL_CHECK_VALUES = 2, /* refuse NaN and infinity in weights and scales (reads it all) */
+    SLM_MODEL_CHECK_DATA = 1,    /* verify every tensor's checksum (reads the whole file) */
+    SLM_MODEL_CHECK_VALUES = 2,  /* refuse NaN and infinity in weights and scales (reads it all) */
     SLM_MODEL_TOKENIZER_ONLY = 4 /* set up the tokenizer alone; weights need not be present */
 };
 
@@ -126,8 +126,7 @@ slm_status slm_model_bytes(const void *file, size_t file_bytes, uint32_t flags, 
  * ("ref", "avx2", "avx512", "simd128", ...); SLM_ERR_KERNELS if it is not available.
  * *model is written on success and points into memory; there is nothing to destroy. */
 slm_status slm_model_init(void *memory, size_t memory_bytes, const void *file, size_t file_bytes,
-                          uint32_t flags, const char *kernels, slm_model **model,
-                          slm_error *error);
+                          uint32_t flags, const char *kernels, slm_model **model, slm_error *error);
 
 /* Name of the index-th kernel variant that this machine can run, best last ("ref" is index 0); NULL
  * past the end. Static storage. */

@@ -1,5 +1,5 @@
-# Outputs and the file system, through commands that users type; the same and more is provoked call by
-# call in tests/unit/test_output.c. Numbers in brackets are malformed-input items.
+# Outputs and the file system, through commands that users type; the same and more is provoked
+# call by call in tests/unit/test_output.c. Numbers in brackets are malformed-input items.
 
 bats_require_minimum_version 1.5.0
 
@@ -26,7 +26,10 @@ quantize() {
 }
 
 nothing_else() { # FILES...: the folder holds these only, and the model is as it was
-    [ "$(ls -A | LC_ALL=C sort | tr '\n' ' ')" = "$(printf '%s\n' "$@" | LC_ALL=C sort | tr '\n' ' ')" ]
+    local have want
+    have=$(ls -A | LC_ALL=C sort | tr '\n' ' ')
+    want=$(printf '%s\n' "$@" | LC_ALL=C sort | tr '\n' ' ')
+    [ "$have" = "$want" ]
     [ "$(cksum < model.slm)" = "$sum" ]
 }
 
@@ -95,7 +98,8 @@ nothing_else() { # FILES...: the folder holds these only, and the model is as it
 
 @test "the file grows too large: an error, nothing left [FS23, FS24, FS25]" {
     for blocks in 1 700 2000; do
-        run --separate-stderr bash -c "ulimit -f $blocks; '$QUANTIZE' model.slm out.slm --type Q8_0 -q"
+        run --separate-stderr bash -c \
+            "ulimit -f $blocks; '$QUANTIZE' model.slm out.slm --type Q8_0 -q"
         echo "$blocks: exit $status: $stderr"
         [ "$status" -eq 4 ] && [[ "$stderr" == *"File too large"* ]]
         nothing_else model.slm
@@ -105,7 +109,8 @@ nothing_else() { # FILES...: the folder holds these only, and the model is as it
 @test "a planted temporary is not followed [FS28]" {
     echo safe > victim
     # exec keeps the process number, so the name is known beforehand
-    run --separate-stderr bash -c "ln -s victim .out.slm.tmp-\$\$; exec '$QUANTIZE' model.slm out.slm --type Q8_0 -q"
+    run --separate-stderr bash -c \
+        "ln -s victim .out.slm.tmp-\$\$; exec '$QUANTIZE' model.slm out.slm --type Q8_0 -q"
     [ "$status" -eq 0 ]
     [ "$(cat victim)" = safe ]
     [ -f out.slm ] && [ ! -L out.slm ]
@@ -134,7 +139,8 @@ import glob, signal, subprocess, sys
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
     hits = 0
     for attempt in range(50):
-        p = subprocess.Popen([sys.argv[1], "model.slm", "out.slm", "--type", "Q4_K", "-q", "--force"],
+        command = [sys.argv[1], "model.slm", "out.slm", "--type", "Q4_K", "-q", "--force"]
+        p = subprocess.Popen(command,
                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         while p.poll() is None and not glob.glob(".out.slm.tmp-*"):
             pass

@@ -127,7 +127,8 @@ PY
         "logits_digest" not in d'
     "$RUN" "$MODEL" --ids "$IDS" -n 5 --json --logits-digest |
         python3 tests/lib/json_schema.py schemas/run.schema.json
-    "$RUN" "$MODEL" --ids "$IDS" -n 0 --json | python3 tests/lib/json_schema.py schemas/run.schema.json
+    "$RUN" "$MODEL" --ids "$IDS" -n 0 --json |
+        python3 tests/lib/json_schema.py schemas/run.schema.json
     for bad in "absent.slm --json" "--json" "$MODEL --temp x --json" "--json --frob" \
         "$MODEL --json --ids absent.i32" "$MODEL --json --chat -p x"; do
         run --separate-stderr "$RUN" $bad
@@ -156,7 +157,8 @@ PY
 }
 
 @test "a reader that goes away ends it quietly" {
-    run --separate-stderr bash -o pipefail -c "'$RUN' '$MODEL' --ids '$IDS' --logits-out - | head -c 1"
+    run --separate-stderr bash -o pipefail -c \
+        "'$RUN' '$MODEL' --ids '$IDS' --logits-out - | head -c 1"
     [ -z "$stderr" ]
 }
 
@@ -182,7 +184,8 @@ def mix(z):
     z = (z ^ z >> 27) * 0x94d049bb133111eb & M
     return z ^ z >> 31
 data = open(sys.argv[1], "rb").read()
-lanes = [mix(s) for s in (0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f, 0x165667b19e3779f9, 0x27d4eb2f165667c5)]
+lanes = [mix(s) for s in (0x9e3779b97f4a7c15, 0xc2b2ae3d27d4eb4f,
+                            0x165667b19e3779f9, 0x27d4eb2f165667c5)]
 padded = data + bytes(-len(data) % 32)
 for at in range(0, len(padded), 32):
     for i, word in enumerate(struct.unpack_from("<4Q", padded, at)):
@@ -211,10 +214,13 @@ a = array.array("f", open(sys.argv[1], "rb").read())
 rows = [a[i:i + 1024] for i in range(7 * 1024, len(a), 1024)]
 print([max(range(1024), key=r.__getitem__) for r in rows])' "$BATS_TEST_TMPDIR/a" | tr -d ' ')
     [ "$("$RUN" "$MODEL" --ids "$IDS" -n 6 --temp 0 --json | query 'd["ids"]')" = "$want" ]
-    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 6 --top-k 1 --temp 1 --json | query 'd["ids"]')" = "$want" ]
+    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 6 --top-k 1 --temp 1 --json |
+        query 'd["ids"]')" = "$want" ]
     one=$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 1 --json | query 'd["ids"]')
-    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 1 -t 1 --chunk 1 --json | query 'd["ids"]')" = "$one" ]
-    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 2 --json | query 'd["ids"]')" != "$one" ]
+    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 1 -t 1 --chunk 1 --json |
+        query 'd["ids"]')" = "$one" ]
+    [ "$("$RUN" "$MODEL" --ids "$IDS" -n 40 --temp 1 --seed 2 --json |
+        query 'd["ids"]')" != "$one" ]
 }
 
 @test "a full context ends it and is said" {

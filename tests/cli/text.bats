@@ -6,7 +6,8 @@ setup_file() {
     export RUN="${SLM_BIN:-bin}/slm-run"
     export EVAL="${SLM_BIN:-bin}/slm-eval"
     export MODEL="$BATS_FILE_TMPDIR/model.slm"
-    if ! "${SLM_BIN:-bin}/slm-convert" evals/models/tinystories-2.6m -o "$MODEL" -q 2> "$MODEL.log"; then
+    if ! "${SLM_BIN:-bin}/slm-convert" evals/models/tinystories-2.6m -o "$MODEL" -q \
+        2> "$MODEL.log"; then
         grep -q "cannot be read yet" "$MODEL.log" || { cat "$MODEL.log" && return 1; }
         export ABSENT=1
     fi
@@ -79,12 +80,15 @@ sys.stdout.buffer.write(struct.pack("<%di" % len(ids), *ids))' > "$BATS_TEST_TMP
     "$EVAL" perplexity "$MODEL" "$BATS_TEST_TMPDIR/text" --kv f32 -w 60 -s 25 --json \
         > "$BATS_TEST_TMPDIR/json"
     python3 tests/lib/json_schema.py schemas/perplexity.schema.json < "$BATS_TEST_TMPDIR/json"
-    "${SLM_BIN:-bin}/slm-tokenizer" encode "$MODEL" --no-special < "$BATS_TEST_TMPDIR/text" | python3 -c '
+    "${SLM_BIN:-bin}/slm-tokenizer" encode "$MODEL" --no-special < "$BATS_TEST_TMPDIR/text" |
+        python3 -c '
 import struct, sys
 ids = list(map(int, sys.stdin.read().split()))
 sys.stdout.buffer.write(struct.pack("<%di" % len(ids), *ids))' > "$BATS_TEST_TMPDIR/ids"
     bos=$(query '"" if d["bos_id"] is None else d["bos_id"]' < "$BATS_TEST_TMPDIR/json" | tr -d '"')
-    want=$(python3 tests/golden/perplexity.py windows "$RUN" "$MODEL" "$BATS_TEST_TMPDIR/ids" 1024 60 25 $bos)
+    # shellcheck disable=SC2086
+    want=$(python3 tests/golden/perplexity.py windows "$RUN" "$MODEL" "$BATS_TEST_TMPDIR/ids" \
+        1024 60 25 $bos)
     read -r nll scored windows <<< "$want"
     query "abs(d['nll'] - $nll) < 1e-5 and d['scored'] == $scored and d['windows'] == $windows" \
         < "$BATS_TEST_TMPDIR/json"

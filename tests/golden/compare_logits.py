@@ -32,7 +32,8 @@ def main():
         position = max((abs(a - b) if a == a and b == b else float("inf")) for a, b in zip(g, w))
         worst = max(worst, position)
         tops += max(range(n_vocab), key=g.__getitem__) != max(range(n_vocab), key=w.__getitem__)
-    print(f"positions {len(got) // n_vocab}, largest difference {worst:.3g}, top tokens differ {tops}")
+    print(f"positions {len(got) // n_vocab}, largest difference {worst:.3g}, "
+          f"top tokens differ {tops}")
     return 0 if worst <= tolerance and tops == 0 else 1
 
 

@@ -5,8 +5,8 @@ compare_q8.py MODEL.slm MODEL.gguf N_HEADS N_KV_HEADS
 
 Reads both files from their format descriptions alone (schemas/slm-format.md; the GGUF layout) and
 shares no code with the project. Blocks must be equal byte for byte; the rows of attn_q and attn_k
-are in interleaved rope order in the GGUF: within each head, row 2i is our row i and row 2i+1 our row
-i + head_dim/2. Prints the number of tensors compared; exits 1 on any difference.
+are in interleaved rope order in the GGUF: within each head, row 2i is our row i and row 2i+1 our
+row i + head_dim/2. Prints the number of tensors compared; exits 1 on any difference.
 """
 import struct
 import sys

@@ -1,5 +1,5 @@
-# Logits against an independent engine (llama.cpp in F32; shared/README.md), through the commands that
-# users type: convert a Hugging Face folder at its own dtype, run the given ids, compare.
+# Logits against an independent engine (llama.cpp in F32; shared/README.md), through the commands
+# that users type: convert a Hugging Face folder at its own dtype, run the given ids, compare.
 
 bats_require_minimum_version 1.5.0
 
@@ -23,7 +23,9 @@ check_folder() { # FOLDER N_VOCAB [KERNELS]
 @test "qwen2: q, k, v biases" { check_folder conformance/qwen2 512; }
 @test "qwen3: q and k norms, head_dim of its own" { check_folder conformance/qwen3 512; }
 @test "qwen3 on the scalar kernels" { check_folder conformance/qwen3 512 ref; }
-@test "TinyStories-656K: a real model that stores lm_head alone" { check_folder models/TinyStories-656K 2048; }
+@test "TinyStories-656K: a real model that stores lm_head alone" {
+    check_folder models/TinyStories-656K 2048
+}
 @test "tinystories-2.6m: the demo checkpoint" { check_folder models/tinystories-2.6m 1024; }
 
 @test "Q8_0 blocks equal llama.cpp's, byte for byte" {

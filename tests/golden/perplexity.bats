@@ -20,7 +20,9 @@ for i in range(300):
 
 measure() { # OPTIONS... -> "nll scored windows"
     "$SLM_BIN/slm-eval" perplexity --ids --kv f32 --json "$@" |
-        python3 -c 'import json, sys; d = json.load(sys.stdin); print(d["nll"], d["scored"], d["windows"])'
+        python3 -c 'import json, sys
+d = json.load(sys.stdin)
+print(d["nll"], d["scored"], d["windows"])'
 }
 
 same() { # "nll scored windows" twice
@@ -41,11 +43,16 @@ check_peer() { # FOLDER N_VOCAB
 
 check_windows() { # WINDOW STRIDE
     same "$(measure "$MODEL" "$IDS" --window "$1" --stride "$2")" \
-        "$(python3 tests/golden/perplexity.py windows "$SLM_BIN/slm-run" "$MODEL" "$IDS" 1024 "$1" "$2")"
+        "$(python3 tests/golden/perplexity.py windows "$SLM_BIN/slm-run" "$MODEL" "$IDS" \
+            1024 "$1" "$2")"
 }
 
-@test "one window, another engine's logits: TinyStories-656K" { check_peer models/TinyStories-656K 2048; }
-@test "one window, another engine's logits: tinystories-2.6m" { check_peer models/tinystories-2.6m 1024; }
+@test "one window, another engine's logits: TinyStories-656K" {
+    check_peer models/TinyStories-656K 2048
+}
+@test "one window, another engine's logits: tinystories-2.6m" {
+    check_peer models/tinystories-2.6m 1024
+}
 @test "windows of 256, stride 128" { check_windows 256 128; }
 @test "windows of 64, stride 63: one token of context" { check_windows 64 63; }
 @test "windows of 50, stride 17" { check_windows 50 17; }
@@ -63,6 +70,7 @@ check_windows() { # WINDOW STRIDE
 @test "the figures do not depend on threads or kernels" {
     want=$("$SLM_BIN/slm-eval" perplexity "$MODEL" "$IDS" --ids --threads 1 --kernels ref)
     for kernels in $("$SLM_BIN/slm-run" --help | sed -n 's/.*kernels here: *//p'); do
-        [ "$("$SLM_BIN/slm-eval" perplexity "$MODEL" "$IDS" --ids --threads 2 --kernels "$kernels")" = "$want" ]
+        [ "$("$SLM_BIN/slm-eval" perplexity "$MODEL" "$IDS" --ids --threads 2 \
+            --kernels "$kernels")" = "$want" ]
     done
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""json_query.py EXPRESSION < DOCUMENT: evaluates a Python expression about the one JSON document `d`.
+"""json_query.py EXPRESSION < DOCUMENT: evaluates a Python expression about a JSON document, `d`.
 
 A truth value becomes the exit code (and the document is shown if it is false); anything else is
 printed as compact JSON.

@@ -35,7 +35,8 @@ def check_object(value, schema, at):
 
 
 def check(value, schema, at="document"):
-    unknown = set(schema) - NOTES - {"type", "properties", "required", "additionalProperties", "items",
+    unknown = set(schema) - NOTES - {"type", "properties", "required",
+                                     "additionalProperties", "items",
                                      "enum", "const", "pattern", "minimum", "maximum", "minLength"}
     if unknown:
         yield f"{at}: schema keywords not understood: {sorted(unknown)}"
@@ -49,7 +50,8 @@ def check(value, schema, at="document"):
     if "const" in schema and value != schema["const"]:
         yield f"{at}: {value!r} is not {schema['const']!r}"
     if isinstance(value, str):
-        if not re.search(schema.get("pattern", ""), value) or len(value) < schema.get("minLength", 0):
+        short = len(value) < schema.get("minLength", 0)
+        if short or not re.search(schema.get("pattern", ""), value):
             yield f"{at}: {value!r} has not the form asked for"
     if is_type(value, "number"):
         if not schema.get("minimum", value) <= value <= schema.get("maximum", value):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The test driver tells the truth: what summary.awk counts for programs that pass, fail, skip, crash,
-# stop early or say nothing.
+# The test driver tells the truth: what summary.awk counts for programs that pass, fail, skip,
+# crash, stop early or say nothing.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 n=0
