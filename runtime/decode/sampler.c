@@ -33,7 +33,7 @@ slm_status slm_sampler_init(slm_sampler *sampler, float temperature, uint32_t to
     if (wrong) {
         return slm_fail(error, SLM_ERR_ARGUMENT, 0, "%s", wrong);
     }
-    uint64_t state = mix64(seed);
+    uint64_t state = mix64(seed + 0x9e3779b97f4a7c15u);
     slm_sampler made = {temperature, top_k, top_p, min_p, state != 0 ? state : 1};
     *sampler = made;
     return SLM_OK;

@@ -321,7 +321,7 @@ enum { SLM_MAX_CANDIDATES = 1024 };
  * cut after the first whose running sum of weights reaches top_p of the sum of all, and before the
  * first whose weight is below min_p of the best one's; the first whose running sum exceeds
  * u * (sum of what is left) is the token.
- * Seed rule: state = mix64(seed) (SplitMix64's finalizer), or 1 if that is 0; each draw steps
+ * Seed rule: state = the first output of SplitMix64 from seed, or 1 if that is 0; each draw steps
  * XorShift64 (x ^= x << 13, x ^= x >> 7, x ^= x << 17) once, and u is x >> 11 times 2^-53. Greedy
  * choice draws nothing. */
 typedef struct slm_sampler {

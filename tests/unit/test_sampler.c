@@ -22,9 +22,9 @@ static void seed_rule(void)
         int32_t ids[4];
         uint64_t after;
     } cases[] = {
-        {0, 1, {0, 64, 620, 981}, 0xf554f503555d8025u},
-        {1, 0x5692161d100b05e5u, {234, 865, 919, 933}, 0xe9527ec575d632e0u},
-        {42, 0xa759ea27d4727622u, {824, 68, 397, 889}, 0xde75c7cff02f57ffu},
+        {0, 0xe220a8397b1dcdafu, {409, 187, 78, 965}, 0xf16dfbd56f8ef944u},
+        {1, 0x910a2dec89025cc1u, {457, 842, 284, 942}, 0xeba4223654ed0b4eu},
+        {42, 0xbdd732262feb6e95u, {1005, 379, 417, 532}, 0x85145493980466a1u},
     };
     for (size_t c = 0; c < 3; c++) {
         slm_sampler s = make(1, 0, 1, 0, cases[c].seed);
