@@ -29,18 +29,19 @@ float slm_exp(float x)
     return y * f32_from_bits((f32_bits(t) + 127u) << 23);
 }
 
-/* Below 1/4 the Taylor series, above it 1 - 2 / (e^2x + 1), which loses no digits there. */
+/* Below 0.625 a polynomial, above it 1 - 2 / (e^2x + 1), which loses no digits there. */
 float slm_tanh(float x)
 {
-    float a = x < 0.0f ? -x : x;
+    uint32_t sign = f32_bits(x) & 0x80000000u;
+    float a = f32_from_bits(f32_bits(x) & 0x7fffffffu);
     float z = a * a;
-    float p = z * 2.1869488e-2f - 5.3968254e-2f;
-    p = p * z + 1.3333333e-1f;
-    p = p * z - 3.3333333e-1f;
+    float p = z * -5.70498872745e-3f + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
     float small = a + a * z * p;
     float large = 1.0f - 2.0f / (slm_exp(a + a) + 1.0f);
-    float y = a < 0.25f ? small : large;
-    return x < 0.0f ? -y : y;
+    return f32_from_bits(f32_bits(a < 0.625f ? small : large) | sign);
 }
 
 static double f64_from_bits(uint64_t u)

@@ -8,8 +8,7 @@
 #include "base/mathf.h"
 #include "kernels/vectors.h"
 
-/* ---- Weights in F32, F16, BF16 ------------------------------------------------------------------
- */
+/* ---- Weights in F32, F16, BF16 --------------------------------------------------------------- */
 
 INLINE lanes lanes_load_as(slm_type type, const uint8_t *p)
 {
@@ -107,8 +106,7 @@ static void matmul_f(const slm_matrix *w, uint32_t r0, uint32_t r1, const float 
     }
 }
 
-/* ---- Norm, rope, activation ---------------------------------------------------------------------
- */
+/* ---- Norm, rope, activation ------------------------------------------------------------------ */
 
 /* The n < 16 floats at p, the rest +0. */
 INLINE lanes lanes_load_part(const float *p, uint32_t n)
@@ -248,12 +246,13 @@ INLINE vf vf_tanh(vf x)
     vu sign = (vu)x & vu_splat(0x80000000u);
     vf a = (vf)((vu)x & vu_splat(0x7fffffffu));
     vf z = a * a;
-    vf p = z * vf_splat(2.1869488e-2f) - vf_splat(5.3968254e-2f);
-    p = p * z + vf_splat(1.3333333e-1f);
-    p = p * z - vf_splat(3.3333333e-1f);
+    vf p = z * vf_splat(-5.70498872745e-3f) + vf_splat(2.06390887954e-2f);
+    p = p * z - vf_splat(5.37397155531e-2f);
+    p = p * z + vf_splat(1.33314422036e-1f);
+    p = p * z - vf_splat(3.33332819422e-1f);
     vf small = a + a * z * p;
     vf large = vf_splat(1.0f) - vf_splat(2.0f) / (vf_exp(a + a) + vf_splat(1.0f));
-    vu is_small = (vu)(a < vf_splat(0.25f));
+    vu is_small = (vu)(a < vf_splat(0.625f));
     return (vf)((((vu)small & is_small) | ((vu)large & ~is_small)) | sign);
 }
 
@@ -279,8 +278,7 @@ static void add(float *x, const float *y, uint32_t n)
     }
 }
 
-/* ---- Attention ----------------------------------------------------------------------------------
- */
+/* ---- Attention ------------------------------------------------------------------------------- */
 
 enum {
     ATTEND_QUERIES = 8, /* queries (token and head) that share the rows read from the cache */

@@ -36,8 +36,7 @@ typedef struct strip {
 } strip;
 static_assert(sizeof(strip) + PANEL_TOKENS * STRIP * VB <= SLM_MATMUL_SCRATCH, "scratch");
 
-/* ---- Activations --------------------------------------------------------------------------------
- */
+/* ---- Activations ----------------------------------------------------------------------------- */
 
 static size_t act_bytes(uint32_t n_tokens, uint32_t n_cols)
 {
@@ -103,8 +102,7 @@ static void act_quantize(const float *x, size_t ldx, uint32_t t0, uint32_t t1, u
     }
 }
 
-/* ---- Codes and scales out of lines --------------------------------------------------------------
- */
+/* ---- Codes and scales out of lines ----------------------------------------------------------- */
 
 INLINE bool is_affine(slm_type type)
 {
@@ -212,8 +210,7 @@ INLINE uint32_t plain_bytes(slm_type type) /* of a block of 32 in 16 rows */
     return (type == SLM_TYPE_Q8_0 ? 8 : 4) * SLM_LINE_BYTES;
 }
 
-/* ---- One token ----------------------------------------------------------------------------------
- */
+/* ---- One token ------------------------------------------------------------------------------- */
 
 /* Adds the sub-blocks of one chunk: sum_j scale_j sum_i code_i a_i. */
 INLINE vu chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uint32_t c,
@@ -356,8 +353,7 @@ INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, c
     }
 }
 
-/* ---- More tokens --------------------------------------------------------------------------------
- */
+/* ---- More tokens ----------------------------------------------------------------------------- */
 
 INLINE void unpack_chunk(slm_type type, const uint8_t *chunk, uint32_t c, strip *out, uint32_t r)
 {

@@ -84,8 +84,7 @@ INLINE vf vf_from_halves(vu v)
     return (vf)((vu)magnitude | (v & vu_splat(0x8000u)) << 16);
 }
 
-/* ---- 16 virtual lanes ---------------------------------------------------------------------------
- */
+/* ---- 16 virtual lanes ------------------------------------------------------------------------ */
 
 typedef struct lanes {
     vf v[GROUP_VECTORS];

@@ -3,7 +3,8 @@
  *
  * T16 stores 16 rows side by side, transposed by 32-bit words, so that one 64-byte line holds the
  * same word of 16 rows: one AVX-512, two AVX2 or four 128-bit vectors. Rows are padded with zero
- * rows to a multiple of 16. A row group (16 rows) is one contiguous range; groups follow each other.
+ * rows to a multiple of 16. A row group (16 rows) is one contiguous range; groups follow each
+ * other.
  *
  * Let K be the columns, a multiple of 32; nb = ceil(K / 256) super-blocks; the last one may be
  * short: it holds s = 1..8 sub-blocks of 32 and c = ceil(s / 2) chunks of 64 (half a chunk if s is
@@ -15,17 +16,15 @@
  *       8 lines  per chunk: byte b of word q = element 64c+4q+b in the low nibble and
  *                element 64c+32+4q+b in the high nibble   (the order of GGML's qs)
  *   Q5_K, per super-block: as Q4_K, but each chunk is 8 lines of nibbles, then 2 lines of fifth
- *       bits: in line h (0: elements 64c..64c+31, 1: elements 64c+32..64c+63) bit q of byte b is the
- *       fifth bit of element 64c+32h+4q+b
- *   Q6_K, per group: a plane of halves d[nb][16], zero-padded to 64 bytes; then per super-block
- *       c lines  int8 scales: byte i of line j = scale of elements 64j+16i .. 64j+16i+15
- *       per chunk 8 lines of low nibbles as in Q4_K, then 4 lines of upper bit pairs: line 2h+p
- *                (h: 0 low, 1 high half of the chunk), bits 2m..2m+1 of byte b = bits 4..5 of element
- *                64c+32h+4(4p+m)+b
- *   Q8_0, per group: a plane of halves d[K/32][16], zero-padded to 64 bytes; then per block of 32
- *       8 lines  byte b of word q = int8 element 4q+b
- *   Q4_0, per group: a plane of halves d[K/32][16], zero-padded to 64 bytes; then per block of 32
- *       4 lines  byte b of word q = element 4q+b (low nibble), 16+4q+b (high nibble)
+ *       bits: in line h (0: elements 64c..64c+31, 1: elements 64c+32..64c+63) bit q of byte b is
+ * the fifth bit of element 64c+32h+4q+b Q6_K, per group: a plane of halves d[nb][16], zero-padded
+ * to 64 bytes; then per super-block c lines  int8 scales: byte i of line j = scale of elements
+ * 64j+16i .. 64j+16i+15 per chunk 8 lines of low nibbles as in Q4_K, then 4 lines of upper bit
+ * pairs: line 2h+p (h: 0 low, 1 high half of the chunk), bits 2m..2m+1 of byte b = bits 4..5 of
+ * element 64c+32h+4(4p+m)+b Q8_0, per group: a plane of halves d[K/32][16], zero-padded to 64
+ * bytes; then per block of 32 8 lines  byte b of word q = int8 element 4q+b Q4_0, per group: a
+ * plane of halves d[K/32][16], zero-padded to 64 bytes; then per block of 32 4 lines  byte b of
+ * word q = element 4q+b (low nibble), 16+4q+b (high nibble)
  *
  * F32, F16 and BF16 are not blocks: rows follow each other, each padded with zeros to 16 elements
  * when the tensor has rank 2.
@@ -41,9 +40,9 @@
 #include "slm.h"
 
 enum {
-    SLM_SUPER_BLOCK = 256,  /* elements */
-    SLM_SUB_BLOCK = 32,     /* elements; also the block of Q8_0 and Q4_0 */
-    SLM_GROUP_ROWS = 16,    /* rows side by side in T16 */
+    SLM_SUPER_BLOCK = 256, /* elements */
+    SLM_SUB_BLOCK = 32,    /* elements; also the block of Q8_0 and Q4_0 */
+    SLM_GROUP_ROWS = 16,   /* rows side by side in T16 */
     SLM_LINE_BYTES = 64
 };
 
@@ -81,11 +80,11 @@ static_assert(sizeof(ggml_q6_k) == 210, "Q6_K block");
 /* One row of a block type, unpacked: the form between encoder, decoder and T16. Scales are the
  * stored ones. A super-block of s sub-blocks uses the first 32 s codes. */
 typedef struct slm_super_block {
-    uint16_t d, dmin;   /* halves; dmin only Q4_K, Q5_K; unused by Q8_0, Q4_0 */
+    uint16_t d, dmin;    /* halves; dmin only Q4_K, Q5_K; unused by Q8_0, Q4_0 */
     uint16_t block_d[8]; /* Q8_0, Q4_0: the scale of each block of 32 */
-    int8_t scales[16];  /* Q4_K, Q5_K: 8 of 0..63; Q6_K: 16 of -128..127 */
-    uint8_t mins[8];    /* Q4_K, Q5_K: 0..63 */
-    int16_t codes[256]; /* Q4_K 0..15, Q5_K 0..31, Q6_K 0..63, Q8_0 -128..127, Q4_0 0..15 */
+    int8_t scales[16];   /* Q4_K, Q5_K: 8 of 0..63; Q6_K: 16 of -128..127 */
+    uint8_t mins[8];     /* Q4_K, Q5_K: 0..63 */
+    int16_t codes[256];  /* Q4_K 0..15, Q5_K 0..31, Q6_K 0..63, Q8_0 -128..127, Q4_0 0..15 */
 } slm_super_block;
 
 static inline bool slm_type_is_block(slm_type type)
@@ -141,7 +140,9 @@ void slm_dequantize_row(slm_type type, const uint8_t *data, uint32_t n_cols, uin
                         float *out);
 
 /* Quantizes x[32 n_sub] (finite) into the unpacked form, with the best scale search of this
- * project (search.c). Deterministic on every platform. */
+ * project (search.c): least squared error. Deterministic on every platform. Scales and codes are
+ * always in range and finite: values that a half-precision scale cannot reach (beyond 65504 times
+ * the largest code and integer scale) are cut, so a caller who minds checks before. */
 void slm_super_block_encode(slm_type type, const float *x, uint32_t n_sub, slm_super_block *out);
 
 /* Quantizes up to 16 rows into one T16 group. x: n_rows rows of n_cols f32, ldx apart; group:

@@ -35,8 +35,8 @@ void slm_super_block_decode(slm_type type, const slm_super_block *in, uint32_t n
 static void dequantize_blocks(slm_type type, const uint8_t *data, uint32_t n_cols, uint64_t row,
                               float *out)
 {
-    const uint8_t *group = data + (size_t)(row / SLM_GROUP_ROWS *
-                                           slm_t16_group_bytes(type, n_cols));
+    const uint8_t *group =
+        data + (size_t)(row / SLM_GROUP_ROWS * slm_t16_group_bytes(type, n_cols));
     for (uint32_t b = 0; b < slm_n_super_blocks(n_cols); b++) {
         slm_super_block block;
         slm_t16_load(type, group, n_cols, b, (uint32_t)(row % SLM_GROUP_ROWS), &block);

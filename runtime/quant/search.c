@@ -101,8 +101,7 @@ static void load_columns(const float *x, uint32_t first, uint32_t n_sub, uint32_
     }
 }
 
-/* ---- Q8_0, Q4_0: as GGML ------------------------------------------------------------------------
- */
+/* ---- Q8_0, Q4_0: as GGML --------------------------------------------------------------------- */
 
 /* 1 / scale, 0 for scales whose inverse might overflow (their half is 0 anyway). */
 static float inverse_of(float scale)
@@ -147,8 +146,7 @@ static void encode_q4(const float *x, uint16_t *d, int16_t *codes)
     }
 }
 
-/* ---- Q4_K, Q5_K: scale and min of each sub-block ------------------------------------------------
- */
+/* ---- Q4_K, Q5_K: scale and min of each sub-block --------------------------------------------- */
 
 /* Four sub-blocks: x = scale * code - min, scale and min >= 0; sc and m their 6-bit forms. */
 typedef struct affine {
@@ -339,8 +337,7 @@ static void encode_affine(const float *x, uint32_t n_sub, float top, slm_super_b
     }
 }
 
-/* ---- Q6_K: one signed scale for 16 elements -----------------------------------------------------
- */
+/* ---- Q6_K: one signed scale for 16 elements -------------------------------------------------- */
 
 typedef struct symmetric {
     f4 x[16];

@@ -1,4 +1,5 @@
-/* t16.c - super-blocks in and out of T16 row groups and GGML blocks; see blocks.h for the layouts. */
+/* t16.c - super-blocks in and out of T16 row groups and GGML blocks; see blocks.h for the layouts.
+ */
 #include <string.h>
 
 #include "base/bytes.h"
@@ -53,7 +54,7 @@ static size_t block_offset(slm_type type, uint32_t n_cols, uint32_t b)
     return slm_t16_plane_bytes(type, n_cols) + (size_t)b * slm_t16_block_bytes(type, 8);
 }
 
-/* ---- The 6-bit scales and mins of Q4_K and Q5_K ------------------------------------------------- */
+/* ---- The 6-bit scales and mins of Q4_K and Q5_K ---------------------------------------------- */
 
 static void unpack_scales(const uint8_t packed[12], slm_super_block *out)
 {
@@ -76,7 +77,7 @@ static void pack_scales(const slm_super_block *in, uint8_t packed[12])
     }
 }
 
-/* ---- T16 ---------------------------------------------------------------------------------------- */
+/* ---- T16 ------------------------------------------------------------------------------------- */
 
 /* Where the parts of element i of a chunked type lie, in lines from the super-block's start. */
 typedef struct place {

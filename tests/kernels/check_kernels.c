@@ -82,8 +82,7 @@ static void expect_same(const guarded *got, const guarded *want, const char *var
     }
 }
 
-/* ---- Inputs -------------------------------------------------------------------------------------
- */
+/* ---- Inputs ---------------------------------------------------------------------------------- */
 
 typedef enum fill { RANDOM, ALL_MIN, ALL_MAX, TINY, HUGE_VALUES, SPARSE, N_FILLS } fill;
 
@@ -180,8 +179,7 @@ static slm_matrix float_matrix(slm_type type, fill how, uint32_t n_rows, uint32_
     return (slm_matrix){data, type, n_rows, n_cols};
 }
 
-/* ---- Matrix products ----------------------------------------------------------------------------
- */
+/* ---- Matrix products ------------------------------------------------------------------------- */
 
 static void run_matmul(const slm_kernels *k, const slm_matrix *w, uint32_t first, uint32_t last,
                        const float *x, uint32_t ldx, uint32_t n_tokens, float *y, size_t ldy)
@@ -288,8 +286,7 @@ static void float_weights(void)
     }
 }
 
-/* ---- The reference against plain computations ---------------------------------------------------
- */
+/* ---- The reference against plain computations ------------------------------------------------ */
 
 /* The integer formula on GGML's own bytes, n_sub = 8 (Q8_0, Q4_0: 8 blocks). */
 static float ggml_q45_part(slm_type type, const uint8_t *w, const int8_t *a)
@@ -417,8 +414,7 @@ static void ref_is_near_the_exact_product(void)
     }
 }
 
-/* ---- Elementwise slots --------------------------------------------------------------------------
- */
+/* ---- Elementwise slots ----------------------------------------------------------------------- */
 
 static void rms_norms(void)
 {
@@ -536,8 +532,7 @@ static void adds(void)
     check_in_place(ADD, "add");
 }
 
-/* ---- Attention ----------------------------------------------------------------------------------
- */
+/* ---- Attention ------------------------------------------------------------------------------- */
 
 typedef struct scene {
     slm_attention_args args;
