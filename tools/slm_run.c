@@ -87,7 +87,7 @@ static int open_model(program *p)
     code = code ? code : model_file_start(&p->model, &o, s->threads, &p->f);
     if (code == EXIT_OK && s->logits_out) {
         const char *inputs[] = {s->model, s->ids, s->file};
-        code = output_create(s->logits_out, s->force, inputs, 3, &p->logits_file, &p->f);
+        code = output_create(s->logits_out, true, inputs, 3, &p->logits_file, &p->f);
     }
     logits_out_init(&p->logits, p->logits_file);
     if (code == EXIT_OK && !s->quiet && s->context > p->model.info.n_context) {

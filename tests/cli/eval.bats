@@ -47,7 +47,7 @@ fails() { # EXIT_CODE TEXT ARGUMENTS...
     fails 2 "--stride" perplexity "$MODEL" "$IDS" --ids --window 10 --stride 10
     fails 2 "--stride" perplexity "$MODEL" "$IDS" --ids --stride 0
     fails 2 "--kv" perplexity "$MODEL" "$IDS" --ids --kv q4
-    fails 2 "is the input" perplexity "$MODEL" "$IDS" --ids --logits-out "$IDS" --force
+    fails 2 "is the input" perplexity "$MODEL" "$IDS" --ids --logits-out "$IDS"
 }
 
 @test "files: exit 3 and 4" {

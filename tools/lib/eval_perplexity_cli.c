@@ -12,7 +12,7 @@ static struct {
     const char *operands[2]; /* model, text */
     const char *kv_name, *kernels, *logits_out;
     uint32_t window, stride, threads;
-    bool ids, json, force, progress;
+    bool ids, json, progress;
 } given = {.kv_name = "f16"};
 
 /* clang-format off */
@@ -34,8 +34,6 @@ static cli_option table[] = {
     {.name = "logits-out", .argument = "FILE", .kind = CLI_STRING, .value = &given.logits_out,
      .help = "write the row of logits that each scored token is predicted from, as "
      "little-endian f32, in the order of the text"},
-    {.name = "force", .kind = CLI_FLAG, .value = &given.force,
-     .help = "let --logits-out replace a file"},
     {.name = "json", .kind = CLI_FLAG, .value = &given.json, .help = "print one JSON document"},
     {.name = "progress", .kind = CLI_FLAG, .value = &given.progress,
      .help = "show progress without a terminal too; --no-progress: never"},
@@ -149,7 +147,7 @@ static int open_all(job *j)
     so.n_context = j->o.window;
     code = code ? code : model_file_start(&j->model, &so, given.threads, &j->f);
     if (code == EXIT_OK && given.logits_out) {
-        code = output_create(given.logits_out, given.force, given.operands, 2, &j->file, &j->f);
+        code = output_create(given.logits_out, true, given.operands, 2, &j->file, &j->f);
         logits_out_init(&j->rows, j->file);
         j->o.rows = &j->rows;
     }

@@ -53,12 +53,11 @@ static cli_option table[] = {
     {.name = "ids", .argument = "FILE", .kind = CLI_STRING, .value = &given.ids,
      .help = "the prompt as little-endian int32 token ids"},
     {.name = "logits-out", .argument = "FILE", .kind = CLI_STRING, .value = &given.logits_out,
-     .help = "write the logits of every position as little-endian f32 ('-': standard output); "
+     .help = "write the logits of every position as little-endian f32, replacing FILE ('-': standard "
+             "output); "
              "generates only if -n is given"},
     {.name = "logits-digest", .kind = CLI_FLAG, .value = &given.digest,
      .help = "end with a digest of all logits (see below)"},
-    {.name = "force", .kind = CLI_FLAG, .value = &given.force,
-     .help = "let --logits-out replace a file"},
     {.name = "threads", .letter = 't', .argument = "N", .kind = CLI_U32, .value = &given.threads,
      .min = 1, .max = 256, .help = "threads (default: one per core)"},
     {.name = "ctx", .letter = 'c', .argument = "N", .kind = CLI_U32, .value = &given.context,

@@ -12,7 +12,7 @@ typedef struct run_options {
     uint32_t top_k, max_tokens, threads, context, chunk;
     uint64_t seed;
     cli_list stops;
-    bool chat, echo, no_special, control, stats, json, digest, force, quiet;
+    bool chat, echo, no_special, control, stats, json, digest, quiet;
     bool check_flag, progress_flag;
     /* Derived from the above. */
     slm_kv_type kv;
