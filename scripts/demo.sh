@@ -4,6 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export LC_ALL=C
+# shellcheck source=scripts/packages.sh
 . scripts/packages.sh
 
 source=evals/models/tinystories-2.6m

@@ -108,27 +108,32 @@ async function openPath(path) {
     return { size, fill, close: () => file.close() };
 }
 
-async function openUrl(url, signal) {
-    let response;
+/* Waits for the network; what it throws, but for an abort, becomes an SlmError. */
+async function received(promise, url, signal) {
     try {
-        response = await fetch(url, { signal });
+        return await promise;
     } catch (e) {
         signal?.throwIfAborted();
         throw new SlmError("SLM_WEB_FETCH", `${url}: ${e.message}`, 0, e);
     }
+}
+
+async function openUrl(url, signal) {
+    const response = await received(fetch(url, { signal }), url, signal);
     if (!response.ok) {
         throw new SlmError("SLM_WEB_FETCH", `${url}: HTTP status ${response.status}`);
     }
     const length = response.headers.get("content-length");
     if (length === null || response.headers.get("content-encoding") !== null || !response.body) {
-        return openBytes(new Uint8Array(await response.arrayBuffer())); /* size not known before */
+        /* the size is not known beforehand */
+        return openBytes(new Uint8Array(await received(response.arrayBuffer(), url, signal)));
     }
     const size = Number(length);
     const fill = async (target, progress) => {
         const reader = response.body.getReader();
         let at = 0;
         for (;;) {
-            const { done, value } = await reader.read();
+            const { done, value } = await received(reader.read(), url, signal);
             if (done) {
                 break;
             }

@@ -5,7 +5,7 @@ perplexity.py logits LOGITS IDS N_VOCAB
     LOGITS holds one row (little-endian f32) per id; row i predicts id i + 1.
 perplexity.py windows SLM_RUN MODEL IDS N_VOCAB WINDOW STRIDE [BOS]
     Cuts IDS into windows itself, and gets the logits of each from `SLM_RUN MODEL --ids`. Each
-    window scores the ids that no window before it has; BOS, if given, stands in front of every window.
+    window scores the ids that no window before it has; BOS, if given, stands in front of each.
 
 Prints the mean in nats, the number of ids scored, and the number of windows.
 """

@@ -1,7 +1,9 @@
 /* node.mjs - the wasm module under Node against the native commands: same text, same logits, bit
  * for bit, for every type; errors carry their codes. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Slm, SlmError } from "../../dist/slm.js";
 import * as native from "./native.mjs";
@@ -67,6 +69,59 @@ await test("bytes, a file URL and a path load the same model", async () => {
     assert.equal(new Set(sums).size, 1);
 });
 
+/* Serves one model in good and bad ways: /whole, /chunked (no length), /short, /long, /slow. */
+function serve(bytes) {
+    const server = createServer((request, response) => {
+        const sizes = { "/whole": 0, "/slow": 0, "/short": 64, "/long": -64 };
+        if (request.url === "/chunked") {
+            response.write(bytes.subarray(0, 1000));
+            response.end(bytes.subarray(1000));
+        } else if (request.url in sizes) {
+            const announced = bytes.length + sizes[request.url];
+            response.strictContentLength = false;
+            response.writeHead(200, { "Content-Length": announced });
+            response.write(bytes.subarray(0, 1000));
+            if (request.url === "/short") {
+                setTimeout(() => response.destroy(), 20);
+            } else if (request.url !== "/slow") {
+                response.end(bytes.subarray(1000));
+            }
+        } else {
+            response.writeHead(404).end();
+        }
+    });
+    return new Promise((resolve) => {
+        server.listen(0, "127.0.0.1", () => resolve(server));
+    });
+}
+
+await test("over HTTP: with and without a length, cut short, refused, aborted", async () => {
+    const bytes = readFileSync(native.model("Q4_K_M"));
+    const server = await serve(bytes);
+    const at = `http://127.0.0.1:${server.address().port}`;
+    try {
+        const sums = [];
+        for (const way of ["whole", "chunked"]) {
+            let seen = 0;
+            const model = await Slm.load(`${at}/${way}`, { progress: (done) => { seen = done; } });
+            sums.push(model.diagnostics().contentChecksum);
+            assert.equal(seen, bytes.length);
+        }
+        assert.equal(sums[0], sums[1]);
+        await rejects("SLM_WEB_FETCH", () => Slm.load(`${at}/short`));
+        await rejects("SLM_ERR_TRUNCATED", () => Slm.load(`${at}/long`));
+        await rejects("SLM_WEB_FETCH", () => Slm.load(`${at}/absent`));
+        await rejects("SLM_WEB_FETCH", () => Slm.load("http://127.0.0.1:1/model.slm"));
+        const abort = new AbortController();
+        setTimeout(() => abort.abort(), 50);
+        await assert.rejects(Slm.load(`${at}/slow`, { signal: abort.signal }),
+                             { name: "AbortError" });
+    } finally {
+        server.closeAllConnections?.();
+        server.close();
+    }
+});
+
 await test("tokenize and detokenize are inverse, and agree with slm-tokenizer", async () => {
     const path = native.model("Q4_K_M");
     const model = await Slm.load(path);
@@ -112,7 +167,11 @@ await test("errors have codes", async () => {
     await rejects("SLM_WEB_WASM", () => Slm.load(bytes, { wasm: new Uint8Array(8) }));
     await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { kv: "f64" }));
     await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { chunk: 5000 }));
-    await rejects("SLM_ERR_MEMORY", () => Slm.load(bytes, { context: 1 << 24 }));
+    await rejects("SLM_ERR_TOO_LARGE", () => Slm.load(bytes, { context: 1 << 24 }));
+    const huge = join(native.folder, "huge.slm");
+    writeFileSync(huge, "");
+    truncateSync(huge, 2 ** 32 - 2 ** 18); /* a hole; the module's memory has not that much left */
+    await rejects("SLM_ERR_MEMORY", () => Slm.load(huge));
     const model = await Slm.load(bytes, { context: 16 });
     await rejects("SLM_ERR_TOKEN_ID", () => model.logits([1 << 20]));
     await rejects("SLM_ERR_CONTEXT_FULL", () => model.logits(new Int32Array(17)));
