@@ -139,9 +139,9 @@ WASM_CFLAGS := --target=wasm32 -msimd128 -mbulk-memory -msign-ext -mnontrapping-
     -ffreestanding -nostdlibinc -fvisibility=hidden -ffunction-sections -fdata-sections \
     -isystem runtime/port/freestanding -DNDEBUG $(NUMERICS) $(WARNINGS) -MMD -MP
 WASM_LDFLAGS := --no-entry --strip-all --gc-sections --stack-first -z stack-size=262144 -O2
-$(W)/%.o: WASM_OPT := -Os
-$(W)/runtime/kernels/%.o: WASM_OPT := -O2
-$(W)/runtime/port/wasm.o: WASM_OPT := -Os -fno-builtin
+$(W)/%.o: WASM_OPT := -Oz
+$(W)/runtime/kernels/%.o $(W)/runtime/base/mathf.o: WASM_OPT := -O2
+$(W)/runtime/port/wasm.o: WASM_OPT := -Oz -fno-builtin
 
 $(W)/%.o: %.c
 	@mkdir -p $(@D)
