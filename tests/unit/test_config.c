@@ -142,66 +142,67 @@ SPOIL(temperature_nan, c->temperature = f32_from_bits(0xffc00000))
 SPOIL(top_p_above, c->top_p = 1.5f)
 SPOIL(min_p_below, c->min_p = -0.1f)
 
+static const struct {
+    spoil spoil;
+    const char *name; /* in the message */
+} RANGES[] = {{no_vocab, "n_vocab"},
+              {big_vocab, "n_vocab"},
+              {no_context, "n_context"},
+              {no_layers, "n_layers"},
+              {many_layers, "n_layers"},
+              {no_heads, "n_heads"},
+              {no_kv_heads, "n_kv_heads"},
+              {odd_groups, "n_kv_heads"},
+              {more_kv_heads, "n_kv_heads"},
+              {odd_head, "head_dim"},
+              {no_head, "head_dim"},
+              {wide, "head_dim"},
+              {no_ff, "d_ff"},
+              {no_model, "d_model"},
+              {big_model, "d_model"},
+              {zero_eps, "norm_eps"},
+              {negative_eps, "norm_eps"},
+              {nan_eps, "norm_eps"},
+              {infinite_theta, "rope_theta"},
+              {zero_theta, "rope_theta"},
+              {unknown_scaling, "rope_scaling"},
+              {zero_factor, "rope_factor"},
+              {llama3_without_context, "rope_original_context"},
+              {llama3_factors, "rope_high_freq_factor"},
+              {two_biases, "qkv_bias"},
+              {unknown_qk_norm, "qk_norm"},
+              {two_ties, "tied_output"},
+              {unknown_norm, "norm_kind"},
+              {no_norm, "a norm"},
+              {unknown_activation, "activation"},
+              {silu_without_gate, "gate"},
+              {odd_rope_dim, "rope_dim"},
+              {wide_rope_dim, "rope_dim"},
+              {zero_scale, "residual_scale"},
+              {nan_cap, "logit_softcap"},
+              {flags_for_one, "layer_flags"},
+              {unknown_flag, "layer_flags"},
+              {no_window, "window"},
+              {no_local_theta, "rope_local_theta"},
+              {bos_at_vocab, "bos_id"},
+              {bos_negative, "bos_id"},
+              {stop_at_vocab, "stop id"},
+              {stop_negative, "stop_ids"},
+              {stop_twice, "stop_ids"},
+              {nine_stops, "stop_ids"},
+              {temperature_half, "temperature"},
+              {temperature_nan, "temperature"},
+              {top_p_above, "top_p"},
+              {min_p_below, "min_p"}};
+
 static void ranges(void) /* SL18 */
 {
-    static const struct {
-        spoil spoil;
-        const char *name; /* in the message */
-    } cases[] = {{no_vocab, "n_vocab"},
-                 {big_vocab, "n_vocab"},
-                 {no_context, "n_context"},
-                 {no_layers, "n_layers"},
-                 {many_layers, "n_layers"},
-                 {no_heads, "n_heads"},
-                 {no_kv_heads, "n_kv_heads"},
-                 {odd_groups, "n_kv_heads"},
-                 {more_kv_heads, "n_kv_heads"},
-                 {odd_head, "head_dim"},
-                 {no_head, "head_dim"},
-                 {wide, "head_dim"},
-                 {no_ff, "d_ff"},
-                 {no_model, "d_model"},
-                 {big_model, "d_model"},
-                 {zero_eps, "norm_eps"},
-                 {negative_eps, "norm_eps"},
-                 {nan_eps, "norm_eps"},
-                 {infinite_theta, "rope_theta"},
-                 {zero_theta, "rope_theta"},
-                 {unknown_scaling, "rope_scaling"},
-                 {zero_factor, "rope_factor"},
-                 {llama3_without_context, "rope_original_context"},
-                 {llama3_factors, "rope_high_freq_factor"},
-                 {two_biases, "qkv_bias"},
-                 {unknown_qk_norm, "qk_norm"},
-                 {two_ties, "tied_output"},
-                 {unknown_norm, "norm_kind"},
-                 {no_norm, "a norm"},
-                 {unknown_activation, "activation"},
-                 {silu_without_gate, "gate"},
-                 {odd_rope_dim, "rope_dim"},
-                 {wide_rope_dim, "rope_dim"},
-                 {zero_scale, "residual_scale"},
-                 {nan_cap, "logit_softcap"},
-                 {flags_for_one, "layer_flags"},
-                 {unknown_flag, "layer_flags"},
-                 {no_window, "window"},
-                 {no_local_theta, "rope_local_theta"},
-                 {bos_at_vocab, "bos_id"},
-                 {bos_negative, "bos_id"},
-                 {stop_at_vocab, "stop id"},
-                 {stop_negative, "stop_ids"},
-                 {stop_twice, "stop_ids"},
-                 {nine_stops, "stop_ids"},
-                 {temperature_half, "temperature"},
-                 {temperature_nan, "temperature"},
-                 {top_p_above, "top_p"},
-                 {min_p_below, "min_p"}};
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    for (size_t i = 0; i < sizeof RANGES / sizeof RANGES[0]; i++) {
         slm_config c = small(), untouched = small();
         slm_error error = {0};
-        cases[i].spoil(&c);
+        RANGES[i].spoil(&c);
         CHECK_STRING(slm_status_name(slm_config_check(&c, &error)), "SLM_ERR_CONFIG");
-        if (!strstr(error.text, cases[i].name)) {
+        if (!strstr(error.text, RANGES[i].name)) {
             printf("# case %zu: %s\n", i, error.text);
             CHECK(false);
         }
