@@ -169,7 +169,8 @@ size_t slm_encode_scratch_bytes(const slm_tokenizer *tokenizer, size_t n_bytes);
  * text: n_bytes of any bytes (invalid UTF-8 is encoded as the reference tokenizer would, and never
  * fails); ids: room for `capacity` ids; *n_ids: ids written or, with SLM_ERR_BUFFER, needed.
  * scratch: 16-byte aligned, scratch_bytes >= slm_encode_scratch_bytes().
- * n_bytes + 2 ids always suffice. */
+ * 3 * n_bytes + 8 ids always suffice (normalization can make text longer), n_bytes + 3 nearly
+ * always. */
 slm_status slm_encode(const slm_tokenizer *tokenizer, const char *text, size_t n_bytes,
                       uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids, void *scratch,
                       size_t scratch_bytes, slm_error *error);
@@ -191,7 +192,7 @@ int slm_token_is_end(const slm_tokenizer *tokenizer, int32_t id);
 typedef struct slm_decoder {
     uint8_t pending[8]; /* the bytes of an unfinished UTF-8 character */
     uint32_t n_pending;
-    uint32_t n_seen; /* ids pushed so far; the first one may lose its leading space */
+    uint32_t n_seen; /* ids that gave text so far; the first one may lose its leading space */
     uint32_t flags;
 } slm_decoder;
 

@@ -1,7 +1,8 @@
 /* chat.h - the CHAT section: how a model wants its turns written.
  *
- * A list of pieces per role (prefix and suffix), each piece a control token by id or plain text, the
- * generation prompt, and what to do with a system message. schemas/slm-format.md has the layout.
+ * A list of pieces per role (prefix and suffix), each piece a control token by id or plain text,
+ * the generation prompt, and what to do with a system message. schemas/slm-format.md has the
+ * layout.
  */
 #ifndef SLM_TEXT_CHAT_H
 #define SLM_TEXT_CHAT_H
@@ -17,8 +18,8 @@ slm_status slm_chat_open(const slm_chat **chat, const void *payload, uint64_t n_
 
 /* As slm_chat_encode of slm.h, for a chat and a tokenizer. */
 slm_status slm_chat_write(const slm_chat *chat, const slm_tokenizer *tokenizer,
-                          const slm_message *messages, size_t n_messages,
-                          int add_generation_prompt, int32_t *ids, size_t capacity, size_t *n_ids,
-                          void *scratch, size_t scratch_bytes, slm_error *error);
+                          const slm_message *messages, size_t n_messages, int add_generation_prompt,
+                          int32_t *ids, size_t capacity, size_t *n_ids, void *scratch,
+                          size_t scratch_bytes, slm_error *error);
 
 #endif

@@ -130,7 +130,7 @@ uint32_t EXPORT(web_encode)(const char *text, uint32_t n_bytes, uint32_t flags)
     if (!engine.tokenizer) {
         return slm_fail(&engine.error, SLM_ERR_NO_TOKENIZER, 0, "the model carries no tokenizer");
     }
-    uint64_t capacity = (uint64_t)n_bytes + 2;
+    uint64_t capacity = 3 * (uint64_t)n_bytes + 8;
     uint64_t need = slm_encode_scratch_bytes(engine.tokenizer, n_bytes);
     int32_t *ids = (int32_t *)reserve(capacity * sizeof *ids);
     void *scratch = ids && need < SIZE_MAX ? reserve(need) : NULL;

@@ -336,7 +336,7 @@ static int insert_template(char **config, size_t *n_config, const char *template
     json_t *root = NULL;
     int code = EXIT_OK;
     if (*config) {
-        code = json_in_parse("tokenizer_config.json", *config, *n_config, &root, f);
+        code = json_in_parse_reals("tokenizer_config.json", *config, *n_config, &root, f);
     } else {
         root = json_object();
     }

@@ -26,14 +26,15 @@ static const char *wrong_encoding(const char *text, size_t n_bytes)
     return NULL;
 }
 
-int json_in_parse(const char *name, const char *text, size_t n_bytes, json_t **root, failure *f)
+static int parse(const char *name, const char *text, size_t n_bytes, size_t flags, json_t **root,
+                 failure *f)
 {
     const char *encoding = wrong_encoding(text, n_bytes);
     if (n_bytes == 0 || encoding) {
         return fail(f, EXIT_INPUT, "%s: %s", name, encoding ? encoding : "the file is empty");
     }
     json_error_t error;
-    json_t *value = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES, &error);
+    json_t *value = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES | flags, &error);
     if (!value) {
         if (json_error_code(&error) == json_error_out_of_memory) {
             return fail(f, EXIT_RESOURCE, "%s: not enough memory to read it", name);
@@ -46,6 +47,17 @@ int json_in_parse(const char *name, const char *text, size_t n_bytes, json_t **r
     }
     *root = value;
     return EXIT_OK;
+}
+
+int json_in_parse(const char *name, const char *text, size_t n_bytes, json_t **root, failure *f)
+{
+    return parse(name, text, n_bytes, 0, root, f);
+}
+
+int json_in_parse_reals(const char *name, const char *text, size_t n_bytes, json_t **root,
+                        failure *f)
+{
+    return parse(name, text, n_bytes, JSON_DECODE_INT_AS_REAL, root, f);
 }
 
 json_t *json_in_get(json_t *object, const char *key)

@@ -18,6 +18,11 @@
  * (json_decref). EXIT_INPUT with line and column on anything malformed. */
 int json_in_parse(const char *name, const char *text, size_t n_bytes, json_t **root, failure *f);
 
+/* The same for documents in which no whole number matters and some do not fit 64 bits, such as the
+ * model_max_length of tokenizer_config.json: all numbers come out as reals. */
+int json_in_parse_reals(const char *name, const char *text, size_t n_bytes, json_t **root,
+                        failure *f);
+
 /* The value of a key, borrowed; NULL if it is absent or null. */
 json_t *json_in_get(json_t *object, const char *key);
 

@@ -144,7 +144,7 @@ int encode_text(const model_file *m, const char *text, size_t n_bytes, uint32_t 
         return fail(f, EXIT_INPUT, "%s: carries no tokenizer; give token ids with --ids", m->path);
     }
     size_t scratch_bytes = slm_encode_scratch_bytes(m->tokenizer, n_bytes);
-    size_t capacity = n_bytes < SIZE_MAX / sizeof(int32_t) - 2 ? n_bytes + 2 : SIZE_MAX;
+    size_t capacity = n_bytes < SIZE_MAX / 16 ? 3 * n_bytes + 8 : SIZE_MAX;
     void *scratch = NULL;
     int32_t *made = NULL;
     if (scratch_bytes != SIZE_MAX && capacity != SIZE_MAX &&

@@ -33,7 +33,8 @@ static int encode(const conversation *c, const model_file *m, int32_t **ids, siz
     for (size_t i = 0; i < c->n_messages; i++) {
         n_bytes += c->messages[i].n_bytes + 512;
     }
-    size_t capacity = n_bytes + 2, scratch_bytes = slm_encode_scratch_bytes(m->tokenizer, n_bytes);
+    size_t capacity = 3 * n_bytes + 8,
+           scratch_bytes = slm_encode_scratch_bytes(m->tokenizer, n_bytes);
     void *scratch = NULL;
     int32_t *made = (int32_t *)malloc(capacity * sizeof *made);
     if (!made || scratch_bytes == SIZE_MAX || posix_memalign(&scratch, 64, scratch_bytes) != 0) {

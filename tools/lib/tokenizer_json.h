@@ -1,6 +1,7 @@
 /* tokenizer_json.h - tokenizer.json (+ tokenizer_config.json) -> TOKN and CHAT payloads.
  *
- * Reads the Hugging Face `tokenizers` serialization. What it does not understand it refuses by name.
+ * Reads the Hugging Face `tokenizers` serialization. What it does not understand it refuses by
+ * name.
  */
 #ifndef SLM_TOOLS_TOKENIZER_JSON_H
 #define SLM_TOOLS_TOKENIZER_JSON_H
@@ -11,9 +12,9 @@
 
 /* What the model's configuration says about the tokenizer. */
 typedef struct tokenizer_hints {
-    uint32_t n_vocab;         /* rows of the embedding; 0: unknown */
-    int32_t bos_id, eos_id;   /* from config.json / generation_config.json; -1: not given */
-    const int32_t *stop_ids;  /* every eos id of the configurations, n_stop_ids of them */
+    uint32_t n_vocab;        /* rows of the embedding; 0: unknown */
+    int32_t bos_id, eos_id;  /* from config.json / generation_config.json; -1: not given */
+    const int32_t *stop_ids; /* every eos id of the configurations, n_stop_ids of them */
     uint32_t n_stop_ids;
 } tokenizer_hints;
 

@@ -1,0 +1,150 @@
+/* tokenizer_state.h - what a tokenizer is in memory, shared by the files of text/.
+ *
+ *     payload (borrowed)           arena
+ *     token bytes, kinds    <--    offsets, index: bytes -> id
+ *     merges                <--    table: (left, right) -> rank, result
+ *     added tokens          <--    offsets of their patterns
+ */
+#ifndef SLM_TEXT_TOKENIZER_STATE_H
+#define SLM_TEXT_TOKENIZER_STATE_H
+
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "text/payload.h"
+#include "text/tokenizer.h"
+#include "text/unicode.h"
+
+#define NO_MERGE 0xffffffffu
+#define SPACE_MARK 0x2581u /* U+2581, e2 96 81 in UTF-8 */
+
+typedef struct merge_slot {
+    uint64_t pair; /* left << 32 | right; all ones: empty */
+    uint32_t rank, result;
+} merge_slot;
+
+/* Added tokens that are looked for in raw text, or in normalized text: ascending by pattern. */
+typedef struct added_table {
+    const uint8_t *entries; /* 8 bytes each: u32 id, u16 pattern bytes, u16 flags */
+    const uint8_t *patterns;
+    const uint32_t *offsets; /* n + 1, into patterns */
+    uint32_t n;
+    uint64_t first[4]; /* bit set of the first bytes of all patterns */
+} added_table;
+
+struct slm_tokenizer {
+    uint32_t magic; /* BTOK_MAGIC or BPE1_MAGIC */
+    uint32_t flags, pre, prefix;
+    uint32_t n_tokens, n_merges;
+    int32_t unk_id, bos_id, eos_id; /* -1: none */
+    uint32_t n_stops;
+    int32_t stops[BPE1_MAX_STOPS];
+    const uint8_t *blob;     /* token bytes, one after the other */
+    const uint32_t *offsets; /* n_tokens + 1, into blob */
+    const uint8_t *kinds;
+    const uint8_t *merges; /* pairs of ids of id_bytes each, in rank order */
+    uint32_t id_bytes;
+    const uint32_t *index; /* hash of token bytes -> id + 1 */
+    const merge_slot *table;
+    uint32_t index_mask, table_mask;
+    uint32_t longest_probe; /* of either table: a longer search has failed */
+    added_table added[2];   /* in raw text, in normalized text */
+    uint32_t byte_ids[256]; /* tokens of single bytes, or BPE1_NO_ID */
+    slm_unicode unicode;
+};
+
+static inline const uint8_t *token_text(const slm_tokenizer *t, uint32_t id, uint32_t *n)
+{
+    *n = t->offsets[id + 1] - t->offsets[id];
+    return t->blob + t->offsets[id];
+}
+
+/* The ids of a merge, by rank. */
+static inline void merge_ids(const slm_tokenizer *t, uint32_t rank, uint32_t *left, uint32_t *right)
+{
+    if (t->id_bytes == 2) {
+        const uint8_t *p = t->merges + (size_t)rank * 4;
+        *left = load_u16(p);
+        *right = load_u16(p + 2);
+    } else {
+        const uint8_t *p = t->merges + (size_t)rank * 6;
+        *left = load_u16(p) | (uint32_t)p[2] << 16;
+        *right = load_u16(p + 3) | (uint32_t)p[5] << 16;
+    }
+}
+
+static inline uint64_t pair_key(uint32_t left, uint32_t right)
+{
+    return (uint64_t)left << 32 | right;
+}
+
+/* The slot of a pair, or NULL if the two do not merge. */
+static inline const merge_slot *merge_find(const slm_tokenizer *t, uint32_t left, uint32_t right)
+{
+    uint64_t pair = pair_key(left, right);
+    uint32_t slot = (uint32_t)mix64(pair) & t->table_mask;
+    for (uint32_t probe = 0; probe <= t->longest_probe; probe++) {
+        const merge_slot *s = &t->table[slot];
+        if (s->pair == pair) {
+            return s;
+        }
+        if (s->pair == UINT64_MAX) {
+            return NULL;
+        }
+        slot = (slot + 1) & t->table_mask;
+    }
+    return NULL;
+}
+
+/* A token with exactly these bytes (in two parts) that has one of the attributes, or BPE1_NO_ID.
+ * Attributes 0: one that has not TOKEN_MERGES. */
+uint32_t slm_token_lookup(const slm_tokenizer *t, const uint8_t *a, size_t n_a, const uint8_t *b,
+                          size_t n_b, uint32_t attributes);
+
+/* The hash that the index goes by. */
+uint32_t slm_token_hash(const uint8_t *a, size_t n_a, const uint8_t *b, size_t n_b);
+
+/* The end of the word that begins at pos < n. */
+size_t slm_word_end(const slm_tokenizer *t, const uint8_t *text, size_t n, size_t pos);
+
+/* Where ids go: those beyond capacity are counted only. */
+typedef struct id_sink {
+    int32_t *ids;
+    size_t capacity, n;
+} id_sink;
+
+static inline void sink_put(id_sink *sink, uint32_t id)
+{
+    if (sink->n < sink->capacity) {
+        sink->ids[sink->n] = (int32_t)id;
+    }
+    sink->n++;
+}
+
+/* Scratch of an encoding, carved by slm_scratch_carve. */
+typedef struct encode_scratch {
+    uint8_t *normal, *spaced;        /* text after NFC, after spaces were marked */
+    uint32_t *ids, *previous, *next; /* symbols of a word: a doubly linked list */
+    uint64_t *heap;                  /* 2 per symbol */
+    uint8_t *spare;                  /* n_bytes, for the caller's own use */
+    uint64_t n_bytes;                /* of all of it */
+} encode_scratch;
+
+/* Lays out scratch for n_bytes of text; memory may be NULL to count only. False if the sizes do not
+ * fit. */
+bool slm_scratch_carve(const slm_tokenizer *t, uint64_t n_bytes, void *memory,
+                       encode_scratch *scratch);
+
+/* Bits of the character that ends at `end` > 0, and where it begins. */
+uint32_t slm_bits_before(const slm_tokenizer *t, const uint8_t *text, size_t end, size_t *begin);
+
+/* One word -> ids. */
+void slm_encode_word(const slm_tokenizer *t, const uint8_t *word, size_t n,
+                     const encode_scratch *scratch, id_sink *sink);
+
+/* Text -> ids, without BOS and EOS. is_first: the text's beginning is that of the whole. */
+void slm_encode_text(const slm_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags,
+                     bool is_first, const encode_scratch *scratch, id_sink *sink);
+
+#endif

@@ -1,0 +1,13 @@
+/* unicode_tables.h - the generated tables, for unicode.c alone. */
+#ifndef SLM_TEXT_UNICODE_TABLES_H
+#define SLM_TEXT_UNICODE_TABLES_H
+
+#include <stdint.h>
+
+/* Numbers of: runs of classes, runs of combining classes, decompositions, of them pairs. */
+extern const uint16_t slm_unicode_counts[4];
+extern const uint8_t slm_unicode_classes[];
+extern const uint8_t slm_unicode_ccc_runs[];
+extern const uint8_t slm_unicode_decompositions[];
+
+#endif

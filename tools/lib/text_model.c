@@ -1,0 +1,177 @@
+/* text_model.c - opens a tokenizer by itself, without weights. */
+#include "lib/text_model.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "format/slm_file.h"
+#include "text/chat.h"
+#include "text/payload.h"
+#include "text/tokenizer.h"
+
+enum { MAX_JSON = 256 << 20, MAX_CONFIG = 16 << 20 };
+
+static int open_payload(text_model *m, const uint8_t *chat, uint64_t n_chat, failure *f)
+{
+    slm_error error = {0};
+    slm_tokenizer *t = NULL;
+    slm_arena arena = arena_measure();
+    slm_status status = slm_tokenizer_open(&t, &arena, m->payload, m->n_payload, &error);
+    if (status == SLM_OK) {
+        if (posix_memalign(&m->memory, 64, arena.used) != 0) {
+            m->memory = NULL;
+            return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
+        }
+        arena = arena_over(m->memory, arena.used);
+        status = slm_tokenizer_open(&t, &arena, m->payload, m->n_payload, &error);
+    }
+    const slm_chat *opened = NULL;
+    if (status == SLM_OK && chat) {
+        status = slm_chat_open(&opened, chat, n_chat, t, &error);
+    }
+    if (status != SLM_OK) {
+        return fail_status(f, m->path, &error);
+    }
+    m->tokenizer = t;
+    m->has_chat = opened != NULL;
+    m->kind = load_u32(m->payload) == BTOK_MAGIC ? "BTOK" : "BPE1";
+    return EXIT_OK;
+}
+
+/* ---- tokenizer.json -------------------------------------------------------------------------- */
+
+/* The path of tokenizer_config.json beside path, or NULL if there is none (or no memory). */
+static char *config_beside(const char *path)
+{
+    static const char name[] = "tokenizer_config.json";
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    char *beside = (char *)malloc(n + sizeof name);
+    if (beside) {
+        memcpy(beside, path, n);
+        memcpy(beside + n, name, sizeof name);
+        if (access(beside, F_OK) != 0) {
+            free(beside);
+            beside = NULL;
+        }
+    }
+    return beside;
+}
+
+static int open_json(text_model *m, failure *f)
+{
+    char *json = NULL, *config = NULL, *config_path = config_beside(m->path);
+    size_t n_json = 0, n_config = 0;
+    int code = input_slurp(m->path, MAX_JSON, &json, &n_json, f);
+    if (code == EXIT_OK && config_path) {
+        code = input_slurp(config_path, MAX_CONFIG, &config, &n_config, f);
+    }
+    if (code == EXIT_OK) {
+        code = tokenizer_from_json(m->path, json, n_json, config_path, config, n_config, NULL,
+                                   &m->built, f);
+    }
+    free(json);
+    free(config);
+    free(config_path);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    memcpy(m->warnings, m->built.warnings, sizeof m->warnings);
+    m->payload = m->built.tokenizer;
+    m->n_payload = m->built.n_tokenizer;
+    return open_payload(m, m->built.chat, m->built.n_chat, f);
+}
+
+/* ---- .slm ------------------------------------------------------------------------------------ */
+
+static int open_sections(text_model *m, slm_arena *arena, failure *f)
+{
+    slm_file file;
+    slm_error error = {0};
+    if (slm_file_open(&file, arena, m->file.bytes, m->file.n_bytes, m->file.n_bytes, &error) !=
+        SLM_OK) {
+        return fail_status(f, m->path, &error);
+    }
+    const slm_section *s = slm_file_section(&file, SLM_SECTION_TOKENIZER);
+    const slm_section *chat = slm_file_section(&file, SLM_SECTION_CHAT);
+    if (!s) {
+        return fail(f, EXIT_INPUT, "%s: carries no tokenizer", m->path);
+    }
+    m->payload = m->file.bytes + s->offset;
+    m->n_payload = s->length;
+    return open_payload(m, chat ? m->file.bytes + chat->offset : NULL, chat ? chat->length : 0, f);
+}
+
+static int open_slm(text_model *m, failure *f)
+{
+    slm_error error = {0};
+    uint64_t need = 0;
+    int code = input_open(m->path, &m->file, f);
+    if (code == EXIT_OK) {
+        code = input_map(&m->file, f);
+    }
+    if (code != EXIT_OK) {
+        return code;
+    }
+    if (slm_file_arena_bytes(m->file.bytes, m->file.n_bytes, &need, &error) != SLM_OK) {
+        return fail_status(f, m->path, &error);
+    }
+    void *memory = NULL;
+    if (need > SIZE_MAX - 64 || posix_memalign(&memory, 64, (size_t)need + 64) != 0) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
+    }
+    slm_arena arena = arena_over(memory, need);
+    code = open_sections(m, &arena, f);
+    free(memory);
+    return code;
+}
+
+int text_model_open(text_model *m, const char *path, failure *f)
+{
+    size_t n = strlen(path);
+    memset(m, 0, sizeof *m);
+    m->file.fd = -1;
+    m->path = path;
+    return n > 5 && strcmp(path + n - 5, ".json") == 0 ? open_json(m, f) : open_slm(m, f);
+}
+
+int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,
+                      int32_t **ids, size_t *n_ids, failure *f)
+{
+    size_t scratch_bytes = slm_encode_scratch_bytes(m->tokenizer, n_bytes);
+    size_t capacity = n_bytes < SIZE_MAX / 16 ? 3 * n_bytes + 8 : 0;
+    void *scratch = NULL;
+    int32_t *made = NULL;
+    if (scratch_bytes != SIZE_MAX && capacity != 0 &&
+        posix_memalign(&scratch, 64, scratch_bytes) == 0) {
+        made = (int32_t *)malloc(capacity * sizeof *made);
+    }
+    if (!made) {
+        free(scratch);
+        return fail(f, EXIT_RESOURCE, "no memory to tokenize %zu bytes of text", n_bytes);
+    }
+    slm_error error = {0};
+    slm_status status = slm_encode(m->tokenizer, text, n_bytes, flags, made, capacity, n_ids,
+                                   scratch, scratch_bytes, &error);
+    free(scratch);
+    if (status != SLM_OK) {
+        free(made);
+        return fail_status(f, m->path, &error);
+    }
+    *ids = made;
+    return EXIT_OK;
+}
+
+void text_model_close(text_model *m)
+{
+    tokenizer_payload_free(&m->built);
+    free(m->memory);
+    if (m->file.fd >= 0) {
+        input_close(&m->file);
+    }
+    memset(m, 0, sizeof *m);
+    m->file.fd = -1;
+}

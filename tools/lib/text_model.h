@@ -1,0 +1,31 @@
+/* text_model.h - the tokenizer of a .slm file, or one built in memory from a tokenizer.json. */
+#ifndef SLM_TOOLS_TEXT_MODEL_H
+#define SLM_TOOLS_TEXT_MODEL_H
+
+#include "lib/input.h"
+#include "lib/tokenizer_json.h"
+
+typedef struct text_model {
+    const char *path; /* borrowed */
+    const slm_tokenizer *tokenizer;
+    const uint8_t *payload; /* the TOKN section */
+    uint64_t n_payload;
+    const char *kind; /* "BPE1" or "BTOK" */
+    bool has_chat;
+    char warnings[2048]; /* of building */
+    input file;
+    tokenizer_payload built;
+    void *memory;
+} text_model;
+
+/* A path that ends in ".json" is a tokenizer.json; a tokenizer_config.json beside it is read too.
+ * m is then the caller's to close, also on failure. */
+int text_model_open(text_model *m, const char *path, failure *f);
+
+/* Text -> malloc'd ids (the caller's to free). flags: SLM_ENCODE_*. */
+int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,
+                      int32_t **ids, size_t *n_ids, failure *f);
+
+void text_model_close(text_model *m);
+
+#endif

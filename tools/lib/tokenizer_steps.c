@@ -1,0 +1,380 @@
+/* tokenizer_steps.c - normalizer, pre_tokenizer, decoder and post_processor of tokenizer.json ->
+ * flags of the payload. Only combinations whose effect is known are accepted; what is not is
+ * refused by name.
+ */
+#include <string.h>
+
+#include "lib/tokenizer_build.h"
+
+#define MARK "\xe2\x96\x81"
+
+static int refuse_step(const tokenizer_build *b, const char *where, const char *type, failure *f)
+{
+    return fail(f, EXIT_INPUT, "%s: %s \"%.64s\" is not supported", b->name, where, type);
+}
+
+/* The type of a step, or NULL with *code set. */
+static const char *type_of(const tokenizer_build *b, const char *where, json_t *step, int *code,
+                           failure *f)
+{
+    const char *type = NULL;
+    if (!json_is_object(step)) {
+        *code = json_in_refuse(b->name, where, "an object with a type", step, f);
+        return NULL;
+    }
+    *code = json_in_string(b->name, step, "type", &type, NULL, f);
+    if (*code == EXIT_OK && !type) {
+        *code = fail(f, EXIT_INPUT, "%s: %s has no type", b->name, where);
+    }
+    return *code == EXIT_OK ? type : NULL;
+}
+
+/* Calls `read` for a step, or for each step of a Sequence, whose items are under `key`. */
+typedef int read_step(tokenizer_build *b, json_t *step, const char *type, failure *f);
+
+static int each_step(tokenizer_build *b, const char *where, const char *key, json_t *step,
+                     read_step *read, failure *f)
+{
+    int code;
+    const char *type = type_of(b, where, step, &code, f);
+    if (!type) {
+        return code;
+    }
+    if (strcmp(type, "Sequence") != 0) {
+        return read(b, step, type, f);
+    }
+    json_t *items = json_in_get(step, key);
+    if (!json_is_array(items) || json_array_size(items) == 0) {
+        return json_in_refuse(b->name, key, "a list of steps that is not empty", items, f);
+    }
+    for (size_t i = 0; code == EXIT_OK && i < json_array_size(items); i++) {
+        type = type_of(b, where, json_array_get(items, i), &code, f);
+        if (type && strcmp(type, "Sequence") == 0) {
+            return refuse_step(b, where, "Sequence inside a Sequence", f);
+        }
+        code = type ? read(b, json_array_get(items, i), type, f) : code;
+    }
+    return code;
+}
+
+static bool is_string(json_t *object, const char *key, const char *wanted)
+{
+    const char *value = json_string_value(json_object_get(object, key));
+    return value && strcmp(value, wanted) == 0;
+}
+
+/* The text under "pattern", given as {"String": ...} or {"Regex": ...}; NULL if it is otherwise. */
+static const char *pattern_of(json_t *step, const char *kind)
+{
+    json_t *pattern = json_object_get(step, "pattern");
+    return json_object_size(pattern) == 1 ? json_string_value(json_object_get(pattern, kind))
+                                          : NULL;
+}
+
+/* ---- Normalizer ------------------------------------------------------------------------------ */
+
+static int read_normalizer(tokenizer_build *b, json_t *step, const char *type, failure *f)
+{
+    if (strcmp(type, "NFC") == 0) {
+        if (b->flags & TOK_MARK_SPACES || b->prefix != PREFIX_NONE) {
+            return fail(f, EXIT_INPUT, "%s: normalizer NFC must come before Prepend and Replace",
+                        b->name);
+        }
+        b->flags |= TOK_NFC;
+        return EXIT_OK;
+    }
+    if (strcmp(type, "Prepend") == 0) {
+        if (!is_string(step, "prepend", MARK) || b->flags & TOK_MARK_SPACES) {
+            return json_in_refuse(b->name, "normalizer Prepend", "of U+2581, before Replace",
+                                  json_object_get(step, "prepend"), f);
+        }
+        b->prefix = PREFIX_ALWAYS;
+        return EXIT_OK;
+    }
+    if (strcmp(type, "Replace") == 0) {
+        const char *pattern = pattern_of(step, "String");
+        if (!pattern || strcmp(pattern, " ") != 0 || !is_string(step, "content", MARK)) {
+            return json_in_refuse(b->name, "normalizer Replace", "of \" \" by U+2581", step, f);
+        }
+        b->flags |= TOK_MARK_SPACES;
+        return EXIT_OK;
+    }
+    return refuse_step(b, "normalizer", type, f);
+}
+
+/* ---- Pre-tokenizer --------------------------------------------------------------------------- */
+
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+static const struct {
+    const char *regex;
+    uint32_t pre;
+} known_splits[] = {
+    {CONTRACTIONS "\\p{N}{1,3}" REST, PRE_LLAMA3},
+    {CONTRACTIONS "\\p{N}" REST, PRE_QWEN2},
+    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+     PRE_GPT2},
+};
+
+static int read_split(tokenizer_build *b, json_t *step, failure *f)
+{
+    const char *regex = pattern_of(step, "Regex"), *text = pattern_of(step, "String");
+    if (json_is_true(json_object_get(step, "invert"))) {
+        return fail(f, EXIT_INPUT, "%s: pre_tokenizer Split with invert is not supported", b->name);
+    }
+    /* Spaces are gone when Gemma's tokenizer comes to split at them. */
+    if (text && strcmp(text, " ") == 0 && is_string(step, "behavior", "MergedWithPrevious") &&
+        b->flags & TOK_MARK_SPACES) {
+        return EXIT_OK;
+    }
+    for (size_t i = 0; regex && i < sizeof known_splits / sizeof known_splits[0]; i++) {
+        if (strcmp(regex, known_splits[i].regex) == 0 && b->pre == PRE_NONE) {
+            b->pre = known_splits[i].pre;
+            return is_string(step, "behavior", "Isolated")
+                       ? EXIT_OK
+                       : json_in_refuse(b->name, "pre_tokenizer Split behavior", "\"Isolated\"",
+                                        json_object_get(step, "behavior"), f);
+        }
+    }
+    return json_in_refuse(b->name, "pre_tokenizer Split pattern",
+                          "the GPT-2, Llama 3 or Qwen 2 expression",
+                          json_object_get(step, "pattern"), f);
+}
+
+static int read_byte_level(tokenizer_build *b, json_t *step, failure *f)
+{
+    bool prefix = true, regex = true;
+    int code = json_in_bool(b->name, step, "add_prefix_space", &prefix, NULL, f);
+    if (code == EXIT_OK) {
+        code = json_in_bool(b->name, step, "use_regex", &regex, NULL, f);
+    }
+    if (code != EXIT_OK) {
+        return code;
+    }
+    if (prefix && b->pre != PRE_NONE) {
+        return fail(f, EXIT_INPUT,
+                    "%s: pre_tokenizer ByteLevel with add_prefix_space after a Split is not "
+                    "supported",
+                    b->name);
+    }
+    if (regex && b->pre != PRE_NONE && b->pre != PRE_DIGITS) {
+        return fail(f, EXIT_INPUT, "%s: pre_tokenizer ByteLevel would split words a second time",
+                    b->name);
+    }
+    b->flags |= TOK_BYTE_LEVEL | (prefix ? TOK_SPACES_LATE : 0);
+    b->prefix = prefix ? PREFIX_UNLESS : b->prefix;
+    if (regex && b->pre == PRE_NONE) {
+        b->pre = PRE_GPT2;
+    }
+    return !regex && b->pre == PRE_DIGITS
+               ? fail(f, EXIT_INPUT,
+                      "%s: pre_tokenizer Digits without ByteLevel's expression is "
+                      "not supported",
+                      b->name)
+               : EXIT_OK;
+}
+
+static int read_metaspace(tokenizer_build *b, json_t *step, failure *f)
+{
+    const char *scheme = "always";
+    bool split = true, prefix = true;
+    int code = json_in_string(b->name, step, "prepend_scheme", &scheme, NULL, f);
+    if (code == EXIT_OK) {
+        code = json_in_bool(b->name, step, "split", &split, NULL, f);
+    }
+    if (code == EXIT_OK) { /* the older way of saying it */
+        code = json_in_bool(b->name, step, "add_prefix_space", &prefix, NULL, f);
+    }
+    if (code != EXIT_OK) {
+        return code;
+    }
+    if (!is_string(step, "replacement", MARK) || b->flags & TOK_MARK_SPACES || b->pre != PRE_NONE) {
+        return json_in_refuse(b->name, "pre_tokenizer Metaspace",
+                              "alone, with U+2581 as its replacement", step, f);
+    }
+    if (!prefix || strcmp(scheme, "never") == 0) {
+        b->prefix = PREFIX_NONE;
+    } else if (strcmp(scheme, "always") == 0) {
+        b->prefix = PREFIX_UNLESS;
+    } else if (strcmp(scheme, "first") == 0) {
+        b->prefix = PREFIX_FIRST;
+    } else {
+        return json_in_refuse(b->name, "prepend_scheme", "\"first\", \"always\" or \"never\"",
+                              json_object_get(step, "prepend_scheme"), f);
+    }
+    b->flags |= TOK_MARK_SPACES | TOK_SPACES_LATE;
+    b->pre = split ? PRE_MARKS : PRE_NONE;
+    return EXIT_OK;
+}
+
+static int read_pre_tokenizer(tokenizer_build *b, json_t *step, const char *type, failure *f)
+{
+    if (b->flags & TOK_BYTE_LEVEL) {
+        return fail(f, EXIT_INPUT, "%s: pre_tokenizer %.64s after ByteLevel is not supported",
+                    b->name, type);
+    }
+    if (strcmp(type, "ByteLevel") == 0) {
+        return read_byte_level(b, step, f);
+    }
+    if (strcmp(type, "Split") == 0) {
+        return read_split(b, step, f);
+    }
+    if (strcmp(type, "Metaspace") == 0) {
+        return read_metaspace(b, step, f);
+    }
+    if (strcmp(type, "Digits") == 0) {
+        if (!json_is_true(json_object_get(step, "individual_digits")) || b->pre != PRE_NONE) {
+            return json_in_refuse(b->name, "pre_tokenizer Digits",
+                                  "the first step, with individual_digits", step, f);
+        }
+        b->pre = PRE_DIGITS;
+        return EXIT_OK;
+    }
+    return refuse_step(b, "pre_tokenizer", type, f);
+}
+
+/* ---- Decoder --------------------------------------------------------------------------------- */
+
+static int read_strip(tokenizer_build *b, json_t *step, failure *f)
+{
+    uint32_t start = 0, stop = 0;
+    int code = json_in_u32(b->name, step, "start", 0, 1, &start, NULL, f);
+    if (code == EXIT_OK) {
+        code = json_in_u32(b->name, step, "stop", 0, 0, &stop, NULL, f);
+    }
+    if (code == EXIT_OK && !is_string(step, "content", " ")) {
+        return json_in_refuse(b->name, "decoder Strip content", "\" \"",
+                              json_object_get(step, "content"), f);
+    }
+    b->flags |= start ? TOK_STRIP_SPACE : 0;
+    return code;
+}
+
+static int read_decoder(tokenizer_build *b, json_t *step, const char *type, failure *f)
+{
+    bool bytes = b->flags & TOK_BYTE_LEVEL;
+    if (strcmp(type, "ByteLevel") == 0 && bytes) {
+        return EXIT_OK;
+    }
+    if (bytes) {
+        return refuse_step(b, "with pre_tokenizer ByteLevel, decoder", type, f);
+    }
+    if (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0) {
+        return EXIT_OK;
+    }
+    if (strcmp(type, "Strip") == 0) {
+        return read_strip(b, step, f);
+    }
+    if (strcmp(type, "Metaspace") == 0 && is_string(step, "replacement", MARK)) {
+        b->flags |= b->prefix == PREFIX_NONE ? 0 : TOK_STRIP_SPACE;
+        return EXIT_OK;
+    }
+    const char *pattern = strcmp(type, "Replace") == 0 ? pattern_of(step, "String") : NULL;
+    if (pattern && strcmp(pattern, MARK) == 0 && is_string(step, "content", " ") &&
+        b->flags & TOK_MARK_SPACES) {
+        return EXIT_OK;
+    }
+    return refuse_step(b, "decoder", type, f);
+}
+
+int build_read_steps(tokenizer_build *b, json_t *root, failure *f)
+{
+    json_t *normalizer = json_in_get(root, "normalizer"), *decoder = json_in_get(root, "decoder");
+    json_t *pre_tokenizer = json_in_get(root, "pre_tokenizer");
+    int code = EXIT_OK;
+    if (normalizer) {
+        code = each_step(b, "normalizer", "normalizers", normalizer, read_normalizer, f);
+    }
+    if (code == EXIT_OK && pre_tokenizer) {
+        code = each_step(b, "pre_tokenizer", "pretokenizers", pre_tokenizer, read_pre_tokenizer, f);
+    }
+    if (code == EXIT_OK && b->pre != PRE_NONE && b->pre != PRE_MARKS &&
+        !(b->flags & TOK_BYTE_LEVEL)) {
+        return fail(f, EXIT_INPUT, "%s: pre_tokenizer splits words but is not ByteLevel", b->name);
+    }
+    bool marks = b->flags & TOK_MARK_SPACES || b->prefix == PREFIX_ALWAYS;
+    if (code == EXIT_OK && marks && b->flags & TOK_BYTE_LEVEL) {
+        return fail(f, EXIT_INPUT, "%s: ByteLevel together with U+2581 for spaces is not supported",
+                    b->name);
+    }
+    if (code == EXIT_OK && b->prefix == PREFIX_ALWAYS && !(b->flags & TOK_MARK_SPACES)) {
+        return fail(f, EXIT_INPUT, "%s: normalizer Prepend without Replace is not supported",
+                    b->name);
+    }
+    if (code == EXIT_OK && decoder) {
+        code = each_step(b, "decoder", "decoders", decoder, read_decoder, f);
+    } else if (code == EXIT_OK) {
+        build_warn(b, "there is no decoder; the one that fits the pre_tokenizer is assumed");
+    }
+    return code;
+}
+
+/* ---- Post-processor -------------------------------------------------------------------------- */
+
+/* The id of a template's special token: named in special_tokens, one id, that of the vocabulary. */
+static int template_id(const tokenizer_build *b, json_t *step, const char *name, int32_t *id,
+                       failure *f)
+{
+    json_t *entry = json_object_get(json_object_get(step, "special_tokens"), name);
+    json_t *ids = json_object_get(entry, "ids");
+    json_t *only = json_array_size(ids) == 1 ? json_array_get(ids, 0) : NULL;
+    *id = build_find(b, name);
+    if (!json_is_integer(only) || *id < 0 || json_integer_value(only) != *id) {
+        return fail(f, EXIT_INPUT,
+                    "%s: post_processor names \"%.64s\", which is not one token with that id",
+                    b->name, name);
+    }
+    return EXIT_OK;
+}
+
+/* "single": special tokens around the one sequence A. */
+static int read_single(tokenizer_build *b, json_t *step, failure *f)
+{
+    json_t *single = json_object_get(step, "single");
+    bool seen = false;
+    if (!json_is_array(single)) {
+        return json_in_refuse(b->name, "post_processor single", "a list", single, f);
+    }
+    for (size_t i = 0; i < json_array_size(single); i++) {
+        json_t *item = json_array_get(single, i);
+        if (json_object_get(item, "Sequence") && !seen) {
+            seen = true;
+            continue;
+        }
+        const char *name =
+            json_string_value(json_object_get(json_object_get(item, "SpecialToken"), "id"));
+        bool *there = seen ? &b->template_eos : &b->template_bos;
+        if (!name || *there) {
+            return json_in_refuse(b->name, "post_processor single",
+                                  "a sequence with at most one special token on each side", single,
+                                  f);
+        }
+        int code = template_id(b, step, name, seen ? &b->eos_id : &b->bos_id, f);
+        if (code != EXIT_OK) {
+            return code;
+        }
+        *there = true;
+    }
+    b->has_template = true;
+    return seen ? EXIT_OK
+                : json_in_refuse(b->name, "post_processor single", "around a sequence", single, f);
+}
+
+static int read_post_processor(tokenizer_build *b, json_t *step, const char *type, failure *f)
+{
+    if (strcmp(type, "ByteLevel") == 0) {
+        return EXIT_OK; /* moves offsets only */
+    }
+    if (strcmp(type, "TemplateProcessing") == 0 && !b->has_template) {
+        return read_single(b, step, f);
+    }
+    return refuse_step(b, "post_processor", type, f);
+}
+
+int build_read_template(tokenizer_build *b, json_t *root, failure *f)
+{
+    json_t *step = json_in_get(root, "post_processor");
+    return step ? each_step(b, "post_processor", "processors", step, read_post_processor, f)
+                : EXIT_OK;
+}
