@@ -5,14 +5,16 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/cli.h"
 #include "lib/convert.h"
 #include "lib/convert_report.h"
 #include "lib/hf_model.h"
+#include "lib/torch_model.h"
 
 typedef struct options {
-    const char *folder, *out, *dtype;
+    const char *folder, *out, *dtype, *format;
     bool force, json, quiet, progress, tokenizer;
 } options;
 
@@ -120,12 +122,26 @@ static int check_options(const options *o, failure *f)
     if (strcmp(o->out, "-") == 0) {
         return fail(f, EXIT_USAGE, "-o -: the header is written last, so a file is needed");
     }
+    if (strcmp(o->format, "auto") != 0 && strcmp(o->format, "torch") != 0 &&
+        strcmp(o->format, "llama2c") != 0) {
+        return fail(f, EXIT_USAGE, "--format %s: must be auto, torch or llama2c", o->format);
+    }
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         if (strcmp(o->dtype, dtypes[i]) == 0) {
             return EXIT_OK;
         }
     }
     return fail(f, EXIT_USAGE, "--dtype %s: must be keep, f32, f16 or bf16", o->dtype);
+}
+
+/* A folder is Hugging Face's; a file says itself what it is. */
+static int open_source(const options *o, hf_model *m, notes *w, failure *f)
+{
+    struct stat s;
+    if (*o->folder != 0 && stat(o->folder, &s) == 0 && S_ISREG(s.st_mode)) {
+        return checkpoint_open(o->folder, o->format, o->tokenizer, m, w, f);
+    }
+    return hf_model_open(o->folder, o->tokenizer, m, w, f);
 }
 
 static int convert(const cli *c, options *o, int progress_mode)
@@ -137,7 +153,7 @@ static int convert(const cli *c, options *o, int progress_mode)
     notes *w = calloc(1, sizeof *w);
     int code = w ? check_options(o, &f) : fail(&f, EXIT_RESOURCE, "no memory");
     progress_begin(&p, progress_mode);
-    code = code ? code : hf_model_open(o->folder, o->tokenizer, &m, w, &f);
+    code = code ? code : open_source(o, &m, w, &f);
     code = code ? code : write_file(o, &m, &r, &p, &f);
     progress_end(&p);
     if (w && !o->quiet) {
@@ -157,7 +173,7 @@ static int convert(const cli *c, options *o, int progress_mode)
 
 int main(int argc, char **argv)
 {
-    options o = {.dtype = "keep", .tokenizer = true};
+    options o = {.dtype = "keep", .format = "auto", .tokenizer = true};
     cli_option table[] = {
         {.name = "output",
          .letter = 'o',
@@ -170,6 +186,11 @@ int main(int argc, char **argv)
          .help = "type of the weight matrices (default: keep each as it is)",
          .kind = CLI_STRING,
          .value = &o.dtype},
+        {.name = "format",
+         .argument = "auto|torch|llama2c",
+         .help = "what a single file is (default: look into it)",
+         .kind = CLI_STRING,
+         .value = &o.format},
         {.name = "tokenizer",
          .help = "--no-tokenizer converts the weights alone",
          .kind = CLI_FLAG,
@@ -195,9 +216,10 @@ int main(int argc, char **argv)
     const char *operands[1];
     cli c = {
         .tool = "slm-convert",
-        .synopsis = "FOLDER -o MODEL.slm [options]",
-        .summary = "Converts a Hugging Face folder (config.json, model.safetensors or its shards,\n"
-                   "tokenizer.json) into one .slm file. Values that are not finite are refused.",
+        .synopsis = "FOLDER|FILE -o MODEL.slm [options]",
+        .summary = "Converts a Hugging Face folder (config.json; model.safetensors,\n"
+                   "pytorch_model.bin or their shards; tokenizer.json), a llama2.c checkpoint or\n"
+                   "its .bin into one .slm file. Values that are not finite are refused.",
         .options = table,
         .n_options = sizeof table / sizeof table[0],
         .min_operands = 1,
@@ -211,7 +233,7 @@ int main(int argc, char **argv)
         return code;
     }
     o.folder = operands[0];
-    int mode = table[5].seen ? (o.progress ? PROGRESS_ON : PROGRESS_OFF)
+    int mode = table[6].seen ? (o.progress ? PROGRESS_ON : PROGRESS_OFF)
                : o.quiet     ? PROGRESS_OFF
                              : PROGRESS_AUTO;
     return cli_finish(&c, convert(&c, &o, mode));

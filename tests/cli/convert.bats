@@ -347,7 +347,7 @@ f.poke('lm_head.weight', 1, b'\x01\x7c')"
     cp "$DEMO/config.json" "$T/f"
     touch "$T/f/pytorch_model.bin"
     refuses "$T/f" "pytorch_model.bin"
-    refuses "$DEMO/config.json" "is a file"
+    refuses "$DEMO/config.json" "name the folder"
 }
 
 # ---- Shards --------------------------------------------------------------------------------------

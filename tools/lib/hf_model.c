@@ -1,6 +1,7 @@
 /* hf_model.c - opens a Hugging Face folder and matches its tensors with the configuration. */
 #include "lib/hf_model.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -175,8 +176,8 @@ static void match_tensor(hf_model *m, hf_tensor *t, const char *name, mismatch *
     }
     if (!same && bad->n_shape++ == 0) {
         char is[64], needed[64];
-        snprintf(bad->shape, sizeof bad->shape, "%.200s has shape %s, config.json asks for %s",
-                 s->name, shape_text(is, s->rank, s->dims),
+        snprintf(bad->shape, sizeof bad->shape, "%.200s has shape %s, %.99s asks for %s", s->name,
+                 shape_text(is, s->rank, s->dims), m->config_name,
                  shape_text(needed, t->spec.rank, t->spec.dims));
     }
     switch (safetensors_dtype_kind(s->dtype)) {
@@ -197,7 +198,10 @@ static void match_tensor(hf_model *m, hf_tensor *t, const char *name, mismatch *
 static int report_mismatch(const hf_model *m, const mismatch *bad, failure *f)
 {
     uint32_t n = bad->n_shape + bad->n_missing + bad->n_extra;
-    const char *hint = n > 3 ? ": is config.json that of another model?" : "";
+    char hint[96] = "";
+    if (n > 3) {
+        snprintf(hint, sizeof hint, ": is %.50s that of another model?", m->config_name);
+    }
     if (bad->n_shape != 0) {
         return fail(f, EXIT_INPUT,
                     "tensor %s (%u shapes disagree, %u tensors missing, %u left "
@@ -256,7 +260,7 @@ static int check_extra(hf_model *m, const bool *used, mismatch *bad, notes *w, f
     return EXIT_OK;
 }
 
-static int match_tensors(hf_model *m, notes *w, failure *f)
+int hf_model_match(hf_model *m, notes *w, failure *f)
 {
     if (m->all.n_tensors == 0) {
         return fail(f, EXIT_INPUT, "%s: holds no tensors", m->shards[0].path);
@@ -275,7 +279,7 @@ static int match_tensors(hf_model *m, notes *w, failure *f)
     }
     slm_error error;
     if (slm_config_check(&m->hf.config, &error) != SLM_OK) {
-        return fail_status(f, "config.json", &error);
+        return fail_status(f, m->config_name, &error);
     }
     m->n_tensors = slm_config_n_tensors(&m->hf.config);
     m->tensors = calloc(m->n_tensors, sizeof *m->tensors);
@@ -419,7 +423,10 @@ static int check_folder(const char *folder, failure *f)
 
 int hf_model_open(const char *folder, bool want_tokenizer, hf_model *m, notes *w, failure *f)
 {
-    *m = (hf_model){.open = {.fd = -1}, .open_index = UINT32_MAX};
+    *m = (hf_model){.open = {.fd = -1},
+                    .open_index = UINT32_MAX,
+                    .source = "huggingface",
+                    .config_name = "config.json"};
     char *config = NULL, *generation = NULL;
     size_t n_config, n_generation;
     int code = check_folder(folder, f);
@@ -435,7 +442,7 @@ int hf_model_open(const char *folder, bool want_tokenizer, hf_model *m, notes *w
     free(config);
     free(generation);
     code = code ? code : hf_find_weights(m, folder, w, f);
-    code = code ? code : match_tensors(m, w, f);
+    code = code ? code : hf_model_match(m, w, f);
     if (code == EXIT_OK) {
         note_dtype(m, w);
     }
@@ -452,8 +459,14 @@ static int close_shard(hf_model *m, failure *f)
 
 int hf_model_shard(hf_model *m, uint32_t index, const input **in, failure *f)
 {
+    const hf_file *file = &m->shards[index];
+    if (file->memory) {
+        m->rearranged =
+            (input){.path = file->path, .fd = -1, .n_bytes = file->n_bytes, .bytes = file->memory};
+        *in = &m->rearranged;
+        return EXIT_OK;
+    }
     if (m->open_index != index) {
-        const hf_file *file = &m->shards[index];
         int code = close_shard(m, f);
         code = code == EXIT_OK ? input_open(file->path, &m->open, f) : code;
         if (code != EXIT_OK) {
@@ -476,11 +489,14 @@ int hf_model_hash(hf_model *m, progress *p, failure *f)
     uint64_t done = 0, total = 0;
     int code = piece ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory");
     for (uint32_t i = 0; i < m->n_shards; i++) {
-        total += m->shards[i].n_bytes;
+        total += m->shards[i].memory ? 0 : m->shards[i].n_bytes;
     }
     for (uint32_t i = 0; i < m->n_shards && code == EXIT_OK; i++) {
         const input *in;
         sha256 digest;
+        if (m->shards[i].memory) {
+            continue;
+        }
         sha256_init(&digest);
         code = hf_model_shard(m, i, &in, f);
         uint64_t n = m->shards[i].n_bytes;
@@ -513,6 +529,7 @@ static void free_file(hf_file *file)
 {
     free(file->name);
     free(file->path);
+    free(file->memory);
 }
 
 void hf_model_free(hf_model *m)

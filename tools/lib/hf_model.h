@@ -1,5 +1,6 @@
-/* hf_model.h - a Hugging Face folder -> a configuration, where each tensor of it lies, and the
- * tokenizer: everything that is needed to write a .slm file, checked before a byte is written.
+/* hf_model.h - a Hugging Face folder, or a checkpoint that says itself what it is -> a
+ * configuration, where each tensor of it lies, and the tokenizer: everything that is needed to
+ * write a .slm file, checked before a byte is written.
  *
  * The folder's files may be links to regular files, as in the library's download cache. File names
  * that model.safetensors.index.json gives must be plain names in the folder.
@@ -18,6 +19,7 @@ typedef struct hf_file {
     char *path;
     uint64_t n_bytes, mtime_ns, inode, device;
     char sha256[65]; /* "" until known */
+    uint8_t *memory; /* not a file: tensors of one, brought into our order; owned */
 } hf_file;
 
 typedef struct hf_tensor {
@@ -27,7 +29,9 @@ typedef struct hf_tensor {
 } hf_tensor;
 
 typedef struct hf_model {
-    hf_config hf; /* config.n_vocab: rows of the embedding */
+    const char *source;      /* "huggingface", "pytorch" or "llama2.c", for the provenance */
+    const char *config_name; /* what the configuration comes from, for messages */
+    hf_config hf;            /* config.n_vocab: rows of the embedding */
     hf_file *shards;
     uint32_t n_shards;
     hf_file texts[8]; /* the JSON files that were read, with their digests */
@@ -38,6 +42,7 @@ typedef struct hf_model {
     uint32_t n_tensors;
     uint64_t n_parameters, n_source_bytes; /* of the tensors that are used */
     tokenizer_payload tokenizer;           /* zeroed if there is none */
+    input rearranged;                      /* the view of a shard in memory */
     input open; /* the shard at hand, one at a time, since there may be thousands */
     uint32_t open_index;
 } hf_model;
@@ -45,6 +50,10 @@ typedef struct hf_model {
 /* Reads and checks everything but the values of the weights. A folder without tokenizer.json is
  * refused unless want_tokenizer is false. *m: the caller's to free, also on failure. */
 int hf_model_open(const char *folder, bool want_tokenizer, hf_model *m, notes *w, failure *f);
+
+/* Gives each tensor that the configuration calls for its source in m->all, and refuses whatever
+ * does not fit. Called by hf_model_open and by what opens single files. */
+int hf_model_match(hf_model *m, notes *w, failure *f);
 
 /* Digests of the weight files. */
 int hf_model_hash(hf_model *m, progress *p, failure *f);

@@ -1,5 +1,5 @@
-/* hf_model_files.c - model.safetensors, or the shards of model.safetensors.index.json, opened and
- * merged into one list of tensors.
+/* hf_model_files.c - model.safetensors or pytorch_model.bin, or the shards that their index files
+ * name, opened and merged into one list of tensors.
  */
 #include "lib/hf_model_files.h"
 
@@ -12,9 +12,22 @@
 
 #include "lib/json_in.h"
 #include "lib/sha256.h"
+#include "lib/torch_model.h"
 
-#define SINGLE "model.safetensors"
-#define INDEX "model.safetensors.index.json"
+typedef struct weights {
+    const char *single, *index;
+    int (*read)(hf_model *m, uint32_t shard, input *in, notes *w, failure *f);
+    uint32_t n_parts; /* headers that reading a file fills: of it, and of what was rearranged */
+} weights;
+
+static int read_safetensors(hf_model *m, uint32_t shard, input *in, notes *w, failure *f);
+
+/* In order of preference. */
+static const weights KINDS[] = {
+    {"model.safetensors", "model.safetensors.index.json", read_safetensors, 1},
+    {"pytorch_model.bin", "pytorch_model.bin.index.json", torch_read_shard, 2},
+};
+enum { N_KINDS = 2 };
 
 /* Real files stay far below: the largest vocabularies take 35 MB, the largest indices 10 MB. */
 enum { MAX_TOKENIZER = 256 << 20, MAX_TEXT = 32 << 20, MAX_SHARDS = 100000 };
@@ -82,23 +95,24 @@ static int compare_text(const void *a, const void *b)
 }
 
 /* The distinct values of weight_map, sorted; *names: malloc'd, its strings borrowed from map. */
-static int distinct_shards(json_t *map, const char ***names, uint32_t *n_names, failure *f)
+static int distinct_shards(const char *index, json_t *map, const char ***names, uint32_t *n_names,
+                           failure *f)
 {
     size_t n = json_object_size(map), used = 0;
     const char *key;
     json_t *value;
     if (!json_is_object(map) || n == 0) {
-        return fail(f, EXIT_INPUT, INDEX ": weight_map must be an object that names tensors");
+        return fail(f, EXIT_INPUT, "%s: weight_map must be an object that names tensors", index);
     }
     *names = calloc(n, sizeof **names);
     if (!*names) {
-        return fail(f, EXIT_RESOURCE, INDEX ": no memory");
+        return fail(f, EXIT_RESOURCE, "%s: no memory", index);
     }
     json_object_foreach(map, key, value)
     {
         const char *name = json_string_value(value);
         if (!name || !is_plain_name(name)) {
-            return json_in_refuse(INDEX, key, "the plain name of a file in the folder", value, f);
+            return json_in_refuse(index, key, "the plain name of a file in the folder", value, f);
         }
         (*names)[used++] = name;
     }
@@ -110,17 +124,17 @@ static int distinct_shards(json_t *map, const char ***names, uint32_t *n_names, 
         }
     }
     if (kept > MAX_SHARDS) {
-        return fail(f, EXIT_INPUT, INDEX ": more than %d files", MAX_SHARDS);
+        return fail(f, EXIT_INPUT, "%s: more than %d files", index, MAX_SHARDS);
     }
     *n_names = (uint32_t)kept;
     return EXIT_OK;
 }
 
-static int add_shards(hf_model *m, const char *folder, const char *const *names, uint32_t n,
-                      failure *f)
+static int add_shards(hf_model *m, const char *folder, const weights *k, const char *const *names,
+                      uint32_t n, failure *f)
 {
-    m->shards = calloc(n, sizeof *m->shards);
-    m->headers = calloc(n, sizeof *m->headers);
+    m->shards = calloc((size_t)n * k->n_parts, sizeof *m->shards);
+    m->headers = calloc((size_t)n * k->n_parts, sizeof *m->headers);
     if (!m->shards || !m->headers) {
         return fail(f, EXIT_RESOURCE, "%s: no memory", folder);
     }
@@ -132,7 +146,7 @@ static int add_shards(hf_model *m, const char *folder, const char *const *names,
             return fail(f, EXIT_RESOURCE, "%s: no memory", folder);
         }
         if (!exists(m->shards[i].path)) {
-            return fail(f, EXIT_INPUT, "%s: " INDEX " names %s, which is not there", folder,
+            return fail(f, EXIT_INPUT, "%s: %s names %s, which is not there", folder, k->index,
                         names[i]);
         }
     }
@@ -141,9 +155,22 @@ static int add_shards(hf_model *m, const char *folder, const char *const *names,
 
 /* ---- Headers --------------------------------------------------------------------------------- */
 
-static int read_headers(hf_model *m, notes *w, failure *f)
+static int read_safetensors(hf_model *m, uint32_t shard, input *in, notes *w, failure *f)
 {
-    for (uint32_t i = 0; i < m->n_shards; i++) {
+    int code = safetensors_read(in, &m->headers[shard], f);
+    if (code == EXIT_OK && m->headers[shard].n_unknown_keys != 0) {
+        note(w, "%s: %u keys that the format does not have are ignored, such as \"%s\"",
+             m->shards[shard].name, m->headers[shard].n_unknown_keys,
+             m->headers[shard].unknown_key);
+    }
+    return code;
+}
+
+static int read_headers(hf_model *m, const weights *k, notes *w, failure *f)
+{
+    uint32_t n_files = m->n_shards;
+    m->n_shards *= k->n_parts;
+    for (uint32_t i = 0; i < n_files; i++) {
         hf_file *file = &m->shards[i];
         input in;
         int code = input_open(file->path, &in, f);
@@ -154,14 +181,10 @@ static int read_headers(hf_model *m, notes *w, failure *f)
         file->mtime_ns = in.mtime_ns;
         file->inode = in.inode;
         file->device = in.device;
-        code = safetensors_read(&in, &m->headers[i], f);
+        code = k->read(m, i, &in, w, f);
         input_close(&in);
         if (code != EXIT_OK) {
             return code;
-        }
-        if (m->headers[i].n_unknown_keys != 0) {
-            note(w, "%s: %u keys that the format does not have are ignored, such as \"%s\"",
-                 file->name, m->headers[i].n_unknown_keys, m->headers[i].unknown_key);
         }
     }
     const char **names = calloc(m->n_shards, sizeof *names);
@@ -169,7 +192,7 @@ static int read_headers(hf_model *m, notes *w, failure *f)
         return fail(f, EXIT_RESOURCE, "no memory");
     }
     for (uint32_t i = 0; i < m->n_shards; i++) {
-        names[i] = m->shards[i].name;
+        names[i] = m->shards[i % n_files].name;
     }
     int code = safetensors_merge(m->headers, names, m->n_shards, &m->all, f);
     free(names);
@@ -177,7 +200,7 @@ static int read_headers(hf_model *m, notes *w, failure *f)
 }
 
 /* Every tensor must lie where the index says, and the index must list it. */
-static int check_index(const hf_model *m, json_t *map, failure *f)
+static int check_index(const hf_model *m, const char *index, json_t *map, failure *f)
 {
     const char *key;
     json_t *value;
@@ -186,65 +209,66 @@ static int check_index(const hf_model *m, json_t *map, failure *f)
         const safetensors_tensor *t = safetensors_find(&m->all, key);
         const char *said = json_string_value(value);
         if (!t) {
-            return fail(f, EXIT_INPUT, INDEX ": tensor %.200s is not in %s nor in any other file",
-                        key, said);
+            return fail(f, EXIT_INPUT, "%s: tensor %.200s is not in %s nor in any other file",
+                        index, key, said);
         }
         const char *found = m->shards[t->shard].name;
         if (strcmp(found, said) != 0) {
-            return fail(f, EXIT_INPUT, INDEX ": tensor %.200s should be in %s, but is in %s", key,
-                        said, found);
+            return fail(f, EXIT_INPUT, "%s: tensor %.200s should be in %s, but is in %s", index,
+                        key, said, found);
         }
     }
     for (uint32_t i = 0; i < m->all.n_tensors; i++) {
         const safetensors_tensor *t = &m->all.tensors[i];
         if (!json_object_get(map, t->name)) {
-            return fail(f, EXIT_INPUT, "%s: tensor %.200s is not listed in " INDEX,
-                        m->shards[t->shard].name, t->name);
+            return fail(f, EXIT_INPUT, "%s: tensor %.200s is not listed in %s",
+                        m->shards[t->shard].name, t->name, index);
         }
     }
     return EXIT_OK;
 }
 
-static int check_total_size(const hf_model *m, json_t *root, notes *w, failure *f)
+static int check_total_size(const hf_model *m, const char *index, json_t *root, notes *w,
+                            failure *f)
 {
     json_t *metadata = json_in_get(root, "metadata");
     json_t *said = metadata ? json_in_get(metadata, "total_size") : NULL;
     uint64_t total = 0;
     if (metadata && !json_is_object(metadata)) {
-        return json_in_refuse(INDEX, "metadata", "an object", metadata, f);
+        return json_in_refuse(index, "metadata", "an object", metadata, f);
     }
     if (!said) {
         return EXIT_OK;
     }
     if (!json_is_number(said) || json_number_value(said) < 0) {
-        return json_in_refuse(INDEX, "metadata.total_size", "a number of bytes", said, f);
+        return json_in_refuse(index, "metadata.total_size", "a number of bytes", said, f);
     }
     for (uint32_t i = 0; i < m->all.n_tensors; i++) {
         total += m->all.tensors[i].end - m->all.tensors[i].begin;
     }
     double difference = json_number_value(said) - (double)total;
     if (difference < 0 || difference > 0) {
-        note(w, INDEX ": metadata.total_size is %.0f, but the tensors have %.0f bytes",
+        note(w, "%s: metadata.total_size is %.0f, but the tensors have %.0f bytes", index,
              json_number_value(said), (double)total);
     }
     return EXIT_OK;
 }
 
-static int open_sharded(hf_model *m, const char *folder, notes *w, failure *f)
+static int open_sharded(hf_model *m, const char *folder, const weights *k, notes *w, failure *f)
 {
     char *text;
     size_t n_text;
     json_t *root = NULL;
     const char **names = NULL;
     uint32_t n_names = 0;
-    int code = hf_read_text(m, folder, INDEX, true, &text, &n_text, f);
-    code = code == EXIT_OK ? json_in_parse(INDEX, text, n_text, &root, f) : code;
+    int code = hf_read_text(m, folder, k->index, true, &text, &n_text, f);
+    code = code == EXIT_OK ? json_in_parse(k->index, text, n_text, &root, f) : code;
     json_t *map = json_object_get(root, "weight_map");
-    code = code == EXIT_OK ? distinct_shards(map, &names, &n_names, f) : code;
-    code = code == EXIT_OK ? add_shards(m, folder, names, n_names, f) : code;
-    code = code == EXIT_OK ? read_headers(m, w, f) : code;
-    code = code == EXIT_OK ? check_index(m, map, f) : code;
-    code = code == EXIT_OK ? check_total_size(m, root, w, f) : code;
+    code = code == EXIT_OK ? distinct_shards(k->index, map, &names, &n_names, f) : code;
+    code = code == EXIT_OK ? add_shards(m, folder, k, names, n_names, f) : code;
+    code = code == EXIT_OK ? read_headers(m, k, w, f) : code;
+    code = code == EXIT_OK ? check_index(m, k->index, map, f) : code;
+    code = code == EXIT_OK ? check_total_size(m, k->index, root, w, f) : code;
     free(names);
     json_decref(root);
     free(text);
@@ -262,7 +286,7 @@ static bool ends_with(const char *text, const char *ending)
 static bool is_shard(const hf_model *m, const char *name)
 {
     for (uint32_t i = 0; i < m->n_shards; i++) {
-        if (strcmp(m->shards[i].name, name) == 0) {
+        if (m->shards[i].name && strcmp(m->shards[i].name, name) == 0) {
             return true;
         }
     }
@@ -313,32 +337,48 @@ static int no_weights(const char *folder, failure *f)
     if (list) {
         closedir(list);
     }
-    return fail(f, EXIT_INPUT, "%s: there is neither " SINGLE " nor " INDEX "%s%s%s", folder,
-                *other ? " (there is " : "", other, *other ? ", which is not read)" : "");
+    return fail(f, EXIT_INPUT, "%s: there is neither %s nor %s%s%s%s", folder, KINDS[0].single,
+                KINDS[0].index, *other ? " (there is " : "", other,
+                *other ? ", which is not read)" : "");
+}
+
+/* The file, or else its index. *found tells whether there is either. */
+static int find_kind(hf_model *m, const char *folder, const weights *k, bool *found, notes *w,
+                     failure *f)
+{
+    char *single = hf_path(folder, k->single), *index = hf_path(folder, k->index);
+    int code = EXIT_OK;
+    *found = true;
+    if (!single || !index) {
+        code = fail(f, EXIT_RESOURCE, "%s: no memory", folder);
+    } else if (exists(single)) {
+        if (exists(index)) {
+            note(w, "%s is not read, since there is %s", k->index, k->single);
+        }
+        code = add_shards(m, folder, k, &k->single, 1, f);
+        code = code == EXIT_OK ? read_headers(m, k, w, f) : code;
+    } else if (exists(index)) {
+        code = open_sharded(m, folder, k, w, f);
+    } else {
+        *found = false;
+    }
+    free(single);
+    free(index);
+    return code;
 }
 
 int hf_find_weights(hf_model *m, const char *folder, notes *w, failure *f)
 {
-    char *single = hf_path(folder, SINGLE), *index = hf_path(folder, INDEX);
+    bool found = false;
     int code = EXIT_OK;
-    if (!single || !index) {
-        code = fail(f, EXIT_RESOURCE, "%s: no memory", folder);
-    } else if (exists(single)) {
-        const char *name = SINGLE;
-        if (exists(index)) {
-            note(w, INDEX " is not read, since there is " SINGLE);
-        }
-        code = add_shards(m, folder, &name, 1, f);
-        code = code == EXIT_OK ? read_headers(m, w, f) : code;
-    } else if (exists(index)) {
-        code = open_sharded(m, folder, w, f);
-    } else {
-        code = no_weights(folder, f);
+    for (int i = 0; i < N_KINDS && !found && code == EXIT_OK; i++) {
+        code = find_kind(m, folder, &KINDS[i], &found, w, f);
+    }
+    if (code == EXIT_OK) {
+        code = found ? EXIT_OK : no_weights(folder, f);
     }
     if (code == EXIT_OK) {
         note_other_files(m, folder, w);
     }
-    free(single);
-    free(index);
     return code;
 }

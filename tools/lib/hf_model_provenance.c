@@ -30,16 +30,21 @@ static void write_files(json_out *j, const hf_file **files, uint32_t n)
 int hf_model_provenance(const hf_model *m, const char *dtype, char **json, size_t *n_json,
                         failure *f)
 {
-    uint32_t n = m->n_texts + m->n_shards;
-    const hf_file **files = calloc((size_t)n + 1, sizeof *files);
+    uint32_t n = m->n_texts;
+    const hf_file **files = calloc((size_t)n + m->n_shards + 1, sizeof *files);
     *json = NULL;
     FILE *stream = files ? open_memstream(json, n_json) : NULL;
     if (!stream) {
         free(files);
         return fail(f, EXIT_RESOURCE, "no memory for the provenance");
     }
-    for (uint32_t i = 0; i < n; i++) {
-        files[i] = i < m->n_texts ? &m->texts[i] : &m->shards[i - m->n_texts];
+    for (uint32_t i = 0; i < m->n_texts; i++) {
+        files[i] = &m->texts[i];
+    }
+    for (uint32_t i = 0; i < m->n_shards; i++) {
+        if (!m->shards[i].memory) {
+            files[n++] = &m->shards[i];
+        }
     }
     qsort(files, n, sizeof *files, compare_files);
     json_out j;
@@ -47,7 +52,7 @@ int hf_model_provenance(const hf_model *m, const char *dtype, char **json, size_
     json_object(&j, NULL);
     json_string(&j, "tool", "slm-convert");
     json_string(&j, "version", SLM_VERSION);
-    json_string(&j, "source", "huggingface");
+    json_string(&j, "source", m->source);
     json_object(&j, "options");
     json_string(&j, "dtype", dtype);
     json_bool(&j, "tokenizer", m->tokenizer.n_tokenizer != 0);

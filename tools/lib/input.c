@@ -154,6 +154,10 @@ int input_read_at(const input *in, uint64_t offset, void *bytes, uint64_t n_byte
         return fail(f, EXIT_INPUT, "%s: ends at byte %" PRIu64 ", before byte %" PRIu64, in->path,
                     in->n_bytes, offset > in->n_bytes ? offset : offset + n_bytes);
     }
+    if (in->fd < 0 && n_bytes != 0) { /* bytes that never were a file */
+        memcpy(to, in->bytes + offset, (size_t)n_bytes);
+        return EXIT_OK;
+    }
     while (n_bytes != 0) {
         size_t piece = n_bytes < 0x40000000u ? (size_t)n_bytes : 0x40000000u;
         ssize_t got = pread(in->fd, to, piece, (off_t)offset);
