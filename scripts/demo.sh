@@ -13,14 +13,23 @@ work=build/demo
 full=$work/tinystories-bf16.slm
 small=$work/tinystories-q4km.slm
 prompt="once upon a time there was a little fox who"
-seed=3
+temperature=0.5
+seed=6
+length=90
 
 title() {
     printf '\n== %s\n' "$*"
 }
 
 show() { # runs a command after showing it
-    printf '$ %s\n' "$*"
+    local word line='$'
+    for word in "$@"; do
+        case $word in
+        *' '*) line+=" '$word'" ;;
+        *) line+=" $word" ;;
+        esac
+    done
+    printf '%s\n' "$line"
     "$@"
 }
 
@@ -40,8 +49,11 @@ check_packages() {
 }
 
 measure() { # NAME FILE: perplexity and speed, as JSON
+    local i
     bin/slm-eval perplexity "$2" "$text" --json >"$work/$1-eval.json"
-    head -c 700 "$text" | bin/slm-run "$2" -f - -n 64 --temp 0 --json >"$work/$1-run.json"
+    for i in 1 2 3 4 5; do
+        head -c 600 "$text" | bin/slm-run "$2" -f - -n 60 --temp 0 --json -q >"$work/$1-run$i.json"
+    done
     bin/slm-validate "$2" --json >"$work/$1-validate.json"
 }
 
@@ -57,21 +69,21 @@ show bin/slm-convert "$source" -o "$full" --force
 title "Validating it"
 show bin/slm-validate "$full"
 
-title "Quantizing it to about 4.5 bits a weight"
+title "Quantizing it"
 show bin/slm-quantize "$full" "$small" --type Q4_K_M --force
 
-title "What that costs: perplexity on $text, and speed on this machine"
+title "What that costs: perplexity on $text, and speed here (median of 5)"
 measure full "$full"
 measure small "$small"
 node scripts/demo_table.mjs "$work" full "$full" small "$small"
 
 title "A story, natively"
-options=(--temp 0.8 --seed "$seed" -n 80)
-show bin/slm-run "$small" -p "$prompt" "${options[@]}" --echo --logits-digest |
-    tee "$work/native.txt"
+show bin/slm-run "$small" -p "$prompt" --temp "$temperature" --seed "$seed" -n "$length" --echo \
+    --logits-digest | tee "$work/native.txt"
 
 title "The same story, by the WebAssembly module under Node"
-show node scripts/demo_wasm.mjs "$small" "$prompt" 0.8 "$seed" 80 | tee "$work/wasm.txt"
+show node scripts/demo_wasm.mjs "$small" "$prompt" "$temperature" "$seed" "$length" |
+    tee "$work/wasm.txt"
 
 title "Are they the same?"
 if ! diff <(tail -n +2 "$work/native.txt") <(tail -n +2 "$work/wasm.txt"); then

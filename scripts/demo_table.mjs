@@ -7,14 +7,15 @@ const report = (name, kind) => JSON.parse(readFileSync(`${folder}/${name}-${kind
 const rows = [["file", "bytes", "bits/weight", "perplexity", "prompt tok/s", "text tok/s"]];
 for (let i = 0; i < pairs.length; i += 2) {
     const validated = report(pairs[i], "validate");
-    const { stats } = report(pairs[i], "run");
+    const runs = [1, 2, 3, 4, 5].map((n) => report(pairs[i], `run${n}`).stats);
+    const median = (field) => runs.map((s) => s[field]).sort((a, b) => a - b)[2].toFixed(0);
     rows.push([
         basename(pairs[i + 1]),
         String(validated.bytes),
         validated.bits_per_weight.toFixed(2),
         report(pairs[i], "eval").perplexity.toFixed(3),
-        stats.prompt_tokens_per_second.toFixed(0),
-        stats.decode_tokens_per_second.toFixed(0),
+        median("prompt_tokens_per_second"),
+        median("decode_tokens_per_second"),
     ]);
 }
 const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));

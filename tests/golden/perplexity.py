@@ -35,8 +35,8 @@ def window_logits(run, model, ids, folder):
     ids_path, logits_path = os.path.join(folder, "ids"), os.path.join(folder, "logits")
     with open(ids_path, "wb") as f:
         f.write(b"".join(i.to_bytes(4, "little", signed=True) for i in ids))
-    subprocess.run([run, model, "--kv", "f32", "--ids", ids_path, "--logits-out", logits_path,
-                    "--force"], check=True)
+    subprocess.run([run, model, "--kv", "f32", "--ids", ids_path, "--logits-out", logits_path],
+                   check=True)
     return read(logits_path, "f")
 
 

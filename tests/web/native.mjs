@@ -12,6 +12,13 @@ export function command(name, ...args) {
     return execFileSync(join(bin, name), args, { encoding: "utf8" });
 }
 
+/* The ids that slm-tokenizer gives for a text. */
+export function tokenize(path, text) {
+    const args = ["encode", path, "--no-special"];
+    const out = execFileSync(join(bin, "slm-tokenizer"), args, { encoding: "utf8", input: text });
+    return out.trim().split(/\s+/).map(Number);
+}
+
 /* A folder for one test file's models; gone when the process ends. */
 export const folder = mkdtempSync(join(tmpdir(), "slm-web-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));

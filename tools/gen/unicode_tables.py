@@ -153,7 +153,8 @@ def main():
     print("const uint16_t slm_unicode_counts[4] = {%d, %d, %d, %d};" % sizes)
     print_array("slm_unicode_classes", "Per run: distance of its start, bits (unicode.h).",
                 encode_runs(classes))
-    print_array("slm_unicode_ccc_runs", "Per run: distance of its start, canonical combining class.",
+    print_array("slm_unicode_ccc_runs",
+                "Per run: distance of its start, canonical combining class.",
                 encode_runs(marks))
     print_array("slm_unicode_decompositions",
                 "Per character: distance * 3 + kind, parts as zigzag distances.", decompositions)

@@ -53,9 +53,8 @@ static cli_option table[] = {
     {.name = "ids", .argument = "FILE", .kind = CLI_STRING, .value = &given.ids,
      .help = "the prompt as little-endian int32 token ids"},
     {.name = "logits-out", .argument = "FILE", .kind = CLI_STRING, .value = &given.logits_out,
-     .help = "write the logits of every position as little-endian f32, replacing FILE ('-': standard "
-             "output); "
-             "generates only if -n is given"},
+     .help = "write the logits of every position as little-endian f32, replacing FILE "
+             "('-': standard output); generates only if -n is given"},
     {.name = "logits-digest", .kind = CLI_FLAG, .value = &given.digest,
      .help = "end with a digest of all logits (see below)"},
     {.name = "threads", .letter = 't', .argument = "N", .kind = CLI_U32, .value = &given.threads,
