@@ -37,6 +37,21 @@ for (const type of ["f32", "f16", "bf16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K"
     });
 }
 
+const long = "one day a girl named lily went to the park with her dog and her red ball. ".repeat(4);
+for (const type of ["f32", "f16", "bf16", "Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q5_K_M"]) {
+    await test(`${type}: one digest for prefill in chunks of 1, 7, 64 and whole`, async () => {
+        const path = native.model(type);
+        const want = native.run(path, long, "-n", "2", "--temp", "0", "--kernels", "ref");
+        for (const chunk of [1, 7, 64, 256]) {
+            const model = await Slm.load(path, { chunk });
+            const g = model.generate(long, { maxTokens: 2, temperature: 0, digest: true });
+            await g.text();
+            assert.equal(g.digest, want.digest, `chunk ${chunk}`);
+            model.unload();
+        }
+    });
+}
+
 for (const kv of ["f32", "q8_0"]) {
     await test(`a cache of ${kv}: digest as slm-run gives it`, async () => {
         const path = native.model("Q4_K_M");
