@@ -10,11 +10,12 @@
 #include "lib/cli.h"
 #include "lib/convert.h"
 #include "lib/convert_report.h"
+#include "lib/gguf_convert.h"
 #include "lib/hf_model.h"
 #include "lib/torch_model.h"
 
 typedef struct options {
-    const char *folder, *out, *dtype, *format;
+    const char *folder, *out, *dtype, *format, *to;
     bool force, json, quiet, progress, tokenizer;
 } options;
 
@@ -108,6 +109,11 @@ static int write_file(const options *o, hf_model *m, convert_summary *r, progres
     slm_writer_destroy(&writer);
     output_destroy(&out);
     free(inputs);
+    r->architecture = m->hf.family ? m->hf.family->architecture : NULL;
+    r->config = &m->hf.config;
+    r->tokenizer = &m->tokenizer;
+    r->n_parameters = m->n_parameters;
+    r->n_tensors = m->n_tensors;
     return code;
 }
 
@@ -125,6 +131,9 @@ static int check_options(const options *o, failure *f)
     if (strcmp(o->format, "auto") != 0 && strcmp(o->format, "torch") != 0 &&
         strcmp(o->format, "llama2c") != 0) {
         return fail(f, EXIT_USAGE, "--format %s: must be auto, torch or llama2c", o->format);
+    }
+    if (strcmp(o->to, "slm") != 0 && strcmp(o->to, "gguf") != 0) {
+        return fail(f, EXIT_USAGE, "--to %s: must be slm or gguf", o->to);
     }
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         if (strcmp(o->dtype, dtypes[i]) == 0) {
@@ -148,13 +157,21 @@ static int convert(const cli *c, options *o, int progress_mode)
 {
     failure f = {0};
     hf_model m = {.open = {.fd = -1}, .open_index = UINT32_MAX};
+    gguf_model g = {0};
+    gguf_job job = {o->folder, o->out, o->dtype, o->force, o->tokenizer};
     convert_summary r = {.input = o->folder, .output = o->out};
     progress p;
     notes *w = calloc(1, sizeof *w);
     int code = w ? check_options(o, &f) : fail(&f, EXIT_RESOURCE, "no memory");
     progress_begin(&p, progress_mode);
-    code = code ? code : open_source(o, &m, w, &f);
-    code = code ? code : write_file(o, &m, &r, &p, &f);
+    if (code == EXIT_OK && strcmp(o->to, "gguf") == 0) {
+        code = slm_to_gguf(&job, &r, &p, w, &f);
+    } else if (code == EXIT_OK && gguf_is_file(o->folder)) {
+        code = gguf_to_slm(&job, &g, &r, &p, w, &f);
+    } else {
+        code = code ? code : open_source(o, &m, w, &f);
+        code = code ? code : write_file(o, &m, &r, &p, &f);
+    }
     progress_end(&p);
     if (w && !o->quiet) {
         convert_report_warnings(w);
@@ -162,18 +179,19 @@ static int convert(const cli *c, options *o, int progress_mode)
     if (code != EXIT_OK) {
         code = cli_report(c, &f);
     } else if (o->json) {
-        convert_report_json(&m, w, &r);
+        convert_report_json(w, &r);
     } else if (!o->quiet) {
-        convert_report_people(&m, &r);
+        convert_report_people(&r);
     }
     hf_model_free(&m);
+    gguf_model_free(&g);
     free(w);
     return code;
 }
 
 int main(int argc, char **argv)
 {
-    options o = {.dtype = "keep", .format = "auto", .tokenizer = true};
+    options o = {.dtype = "keep", .format = "auto", .to = "slm", .tokenizer = true};
     cli_option table[] = {
         {.name = "output",
          .letter = 'o',
@@ -191,6 +209,11 @@ int main(int argc, char **argv)
          .help = "what a single file is (default: look into it)",
          .kind = CLI_STRING,
          .value = &o.format},
+        {.name = "to",
+         .argument = "slm|gguf",
+         .help = "gguf: write a .slm file's model as GGUF",
+         .kind = CLI_STRING,
+         .value = &o.to},
         {.name = "tokenizer",
          .help = "--no-tokenizer converts the weights alone",
          .kind = CLI_FLAG,
@@ -219,22 +242,24 @@ int main(int argc, char **argv)
         .synopsis = "FOLDER|FILE -o MODEL.slm [options]",
         .summary = "Converts a Hugging Face folder (config.json; model.safetensors,\n"
                    "pytorch_model.bin or their shards; tokenizer.json), a llama2.c checkpoint or\n"
-                   "its .bin into one .slm file. Values that are not finite are refused.",
+                   "its .bin, or a GGUF file (any part of a split one) into one .slm file; with\n"
+                   "--to gguf, a .slm file into GGUF. Values that are not finite are refused.",
         .options = table,
         .n_options = sizeof table / sizeof table[0],
         .min_operands = 1,
         .max_operands = 1,
         .operands = operands,
         .epilog = "slm-convert smollm2-135m/ -o smollm2.slm\n"
-                  "slm-convert TinyStories-656K -o tiny.slm --dtype f16",
+                  "slm-convert TinyStories-656K -o tiny.slm --dtype f16\n"
+                  "slm-convert model-Q4_K_M.gguf -o model.slm",
     };
     int code = cli_parse(&c, argc, argv);
     if (code >= 0) {
         return code;
     }
     o.folder = operands[0];
-    int mode = table[6].seen ? (o.progress ? PROGRESS_ON : PROGRESS_OFF)
-               : o.quiet     ? PROGRESS_OFF
-                             : PROGRESS_AUTO;
+    int mode = cli_seen(&c, "progress") ? (o.progress ? PROGRESS_ON : PROGRESS_OFF)
+               : o.quiet                ? PROGRESS_OFF
+                                        : PROGRESS_AUTO;
     return cli_finish(&c, convert(&c, &o, mode));
 }

@@ -50,7 +50,7 @@ static void report_config(json_out *j, const slm_config *c)
     json_object_end(j);
 }
 
-void convert_report_json(const hf_model *m, const notes *w, const convert_summary *r)
+void convert_report_json(const notes *w, const convert_summary *r)
 {
     json_out j;
     json_begin(&j, stdout, false);
@@ -59,9 +59,9 @@ void convert_report_json(const hf_model *m, const notes *w, const convert_summar
     json_string(&j, "input", r->input);
     json_string(&j, "output", r->output);
     json_u64(&j, "bytes", r->n_bytes);
-    json_string(&j, "architecture", m->hf.family->architecture);
-    json_u64(&j, "n_parameters", m->n_parameters);
-    json_u64(&j, "n_tensors", m->n_tensors);
+    json_string(&j, "architecture", r->architecture);
+    json_u64(&j, "n_parameters", r->n_parameters);
+    json_u64(&j, "n_tensors", r->n_tensors);
     json_object(&j, "types");
     for (int i = 0; i < SLM_TYPE_COUNT; i++) {
         if (r->n_of_type[i] != 0) {
@@ -69,9 +69,9 @@ void convert_report_json(const hf_model *m, const notes *w, const convert_summar
         }
     }
     json_object_end(&j);
-    report_config(&j, &m->hf.config);
-    json_u64(&j, "tokenizer_bytes", m->tokenizer.n_tokenizer);
-    json_bool(&j, "chat", m->tokenizer.chat != NULL);
+    report_config(&j, r->config);
+    json_u64(&j, "tokenizer_bytes", r->tokenizer->n_tokenizer);
+    json_bool(&j, "chat", r->tokenizer->chat != NULL);
     json_array(&j, "warnings");
     for (uint32_t i = 0; i < w->n; i++) {
         json_string(&j, NULL, w->text[i]);
@@ -81,18 +81,18 @@ void convert_report_json(const hf_model *m, const notes *w, const convert_summar
     json_end(&j);
 }
 
-void convert_report_people(const hf_model *m, const convert_summary *r)
+void convert_report_people(const convert_summary *r)
 {
-    fprintf(stderr, "%s: %s, %.2f M parameters, %u tensors (", r->output,
-            m->hf.family->architecture, (double)m->n_parameters / 1e6, m->n_tensors);
+    fprintf(stderr, "%s: %s, %.2f M parameters, %u tensors (", r->output, r->architecture,
+            (double)r->n_parameters / 1e6, r->n_tensors);
     for (int i = 0, n = 0; i < SLM_TYPE_COUNT; i++) {
         if (r->n_of_type[i] != 0) {
             fprintf(stderr, "%s%u %s", n++ ? ", " : "", r->n_of_type[i],
                     slm_type_name((slm_type)i));
         }
     }
-    fprintf(stderr, "), vocabulary %u%s, context %u, %.2f MB\n", m->hf.config.n_vocab,
-            m->tokenizer.n_tokenizer ? "" : " without tokenizer", m->hf.config.n_context,
+    fprintf(stderr, "), vocabulary %u%s, context %u, %.2f MB\n", r->config->n_vocab,
+            r->tokenizer->n_tokenizer ? "" : " without tokenizer", r->config->n_context,
             (double)r->n_bytes / 1e6);
 }
 

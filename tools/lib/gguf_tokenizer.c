@@ -1,0 +1,580 @@
+/* gguf_tokenizer.c - the tokenizer.ggml.* keys -> the text of a tokenizer.json, from which the one
+ * reader of tokenizers builds the payloads. A SentencePiece vocabulary has scores instead of
+ * merges: every way to make a piece of two others is one, ranked by the piece's score.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "lib/gguf_model.h"
+#include "lib/json_out.h"
+#include "lib/utf8.h"
+
+enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
+enum { MAX_TOKEN_BYTES = 65535 };
+
+typedef struct piece {
+    gguf_string text;
+    float score;
+    uint8_t type;
+    bool repeated; /* the text of an earlier one */
+} piece;
+
+typedef struct merge {
+    uint32_t left, right, whole;
+    float score; /* of the whole */
+} merge;
+
+typedef struct vocabulary {
+    const gguf *g;
+    failure *f;
+    notes *w;
+    const slm_config *config;
+    piece *pieces;
+    uint32_t n;
+    uint32_t *slots; /* open addressing: index + 1 */
+    uint32_t mask;
+    merge *merges;
+    uint64_t n_merges, room;
+    bool spm, has_bytes;
+    int32_t unknown;
+    char *text; /* of one token, NUL-terminated */
+} vocabulary;
+
+/* ---- Lists ----------------------------------------------------------------------------------- */
+
+static uint32_t *slot_of(const vocabulary *v, const char *text, uint64_t n)
+{
+    uint32_t at = (uint32_t)slm_hash_bytes(0, text, (size_t)n) & v->mask;
+    while (v->slots[at] != 0) {
+        const gguf_string *s = &v->pieces[v->slots[at] - 1].text;
+        if (s->n_bytes == n && memcmp(s->text, text, (size_t)n) == 0) {
+            break;
+        }
+        at = (at + 1) & v->mask;
+    }
+    return &v->slots[at];
+}
+
+static int check_text(const vocabulary *v, uint32_t id, gguf_string s)
+{
+    if (s.n_bytes > MAX_TOKEN_BYTES) {
+        return fail(v->f, EXIT_INPUT, "%s: token %u has %" PRIu64 " bytes; at most %d", v->g->name,
+                    id, s.n_bytes, MAX_TOKEN_BYTES);
+    }
+    for (uint64_t i = 0; i < s.n_bytes;) {
+        size_t n = utf8_length(s.text + i, (size_t)(s.n_bytes - i));
+        if (n == 0 || s.text[i] == 0) {
+            return fail(v->f, EXIT_INPUT, "%s: token %u is not UTF-8 without NUL", v->g->name, id);
+        }
+        i += n;
+    }
+    return EXIT_OK;
+}
+
+/* An array as long as the vocabulary, of 4-byte elements; NULL if absent. */
+static int parallel_array(const vocabulary *v, const char *key, gguf_value_type element,
+                          const uint8_t **values)
+{
+    const gguf_pair *pair;
+    int code = gguf_get_array(v->g, key, element, &pair, v->f);
+    *values = code == EXIT_OK && pair ? pair->value : NULL;
+    if (code == EXIT_OK && pair && pair->n_elements != v->n) {
+        return fail(v->f, EXIT_INPUT, "%s: %s has %" PRIu64 " entries for %u tokens", v->g->name,
+                    key, pair->n_elements, v->n);
+    }
+    return code;
+}
+
+static int make_room(vocabulary *v, const gguf_pair *tokens)
+{
+    v->n = (uint32_t)tokens->n_elements;
+    v->mask = 1;
+    while (v->mask < 2 * v->n) {
+        v->mask = 2 * v->mask + 1;
+    }
+    v->pieces = calloc(v->n, sizeof *v->pieces);
+    v->slots = calloc((size_t)v->mask + 1, sizeof *v->slots);
+    v->text = malloc(MAX_TOKEN_BYTES + 1);
+    return v->pieces && v->slots && v->text
+               ? EXIT_OK
+               : fail(v->f, EXIT_RESOURCE, "%s: no memory for the vocabulary", v->g->name);
+}
+
+static int read_pieces(vocabulary *v)
+{
+    const gguf_pair *tokens;
+    const uint8_t *types, *scores;
+    int code = gguf_get_array(v->g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, v->f);
+    if (code == EXIT_OK && (!tokens || tokens->n_elements == 0 || tokens->n_elements > 1 << 24)) {
+        return fail(v->f, EXIT_INPUT,
+                    "%s: tokenizer.ggml.tokens is missing, empty or too long; --no-tokenizer "
+                    "converts the weights alone",
+                    v->g->name);
+    }
+    code = code ? code : make_room(v, tokens);
+    code = code ? code : parallel_array(v, "tokenizer.ggml.token_type", GGUF_I32, &types);
+    code = code ? code : parallel_array(v, "tokenizer.ggml.scores", GGUF_F32, &scores);
+    if (code == EXIT_OK && v->spm && !scores) {
+        return fail(v->f, EXIT_INPUT, "%s: tokenizer.ggml.scores is missing", v->g->name);
+    }
+    const uint8_t *cursor = code == EXIT_OK ? tokens->value : NULL;
+    for (uint32_t i = 0; i < v->n && code == EXIT_OK; i++) {
+        piece *p = &v->pieces[i];
+        p->text = gguf_next_string(&cursor);
+        uint32_t type = types ? load_u32(types + 4 * (size_t)i) : TYPE_NORMAL;
+        uint32_t score = scores ? load_u32(scores + 4 * (size_t)i) : 0;
+        memcpy(&p->score, &score, 4);
+        p->type = (uint8_t)type;
+        code = check_text(v, i, p->text);
+        if (code == EXIT_OK && (type < TYPE_NORMAL || type > TYPE_BYTE)) {
+            return fail(v->f, EXIT_INPUT, "%s: tokenizer.ggml.token_type of token %u is %d",
+                        v->g->name, i, (int)type);
+        }
+        if (code == EXIT_OK && !isfinite(p->score)) {
+            return fail(v->f, EXIT_INPUT, "%s: tokenizer.ggml.scores of token %u is not finite",
+                        v->g->name, i);
+        }
+        uint32_t *slot = slot_of(v, p->text.text, p->text.n_bytes);
+        p->repeated = *slot != 0;
+        *slot = *slot ? *slot : i + 1;
+        v->has_bytes = v->has_bytes || type == TYPE_BYTE;
+        v->unknown = type == TYPE_UNKNOWN && v->unknown < 0 ? (int32_t)i : v->unknown;
+    }
+    return code;
+}
+
+/* ---- Merges from scores ---------------------------------------------------------------------- */
+
+static bool takes_part(const piece *p)
+{
+    return (p->type == TYPE_NORMAL || p->type == TYPE_USER) && !p->repeated;
+}
+
+static int add_merge(vocabulary *v, uint32_t left, uint32_t right, uint32_t whole)
+{
+    if (v->n_merges == v->room) {
+        uint64_t room = v->room ? 2 * v->room : 65536;
+        merge *grown = realloc(v->merges, (size_t)room * sizeof *grown);
+        if (!grown) {
+            return fail(v->f, EXIT_RESOURCE, "%s: no memory for merges", v->g->name);
+        }
+        v->merges = grown;
+        v->room = room;
+    }
+    v->merges[v->n_merges++] = (merge){left, right, whole, v->pieces[whole].score};
+    return EXIT_OK;
+}
+
+static int compare_merges(const void *a, const void *b)
+{
+    const merge *x = a, *y = b;
+    if (x->score > y->score || x->score < y->score) {
+        return x->score > y->score ? -1 : 1;
+    }
+    uint64_t kx[3] = {x->whole, x->left, x->right}, ky[3] = {y->whole, y->left, y->right};
+    for (int i = 0; i < 3; i++) {
+        if (kx[i] != ky[i]) {
+            return kx[i] < ky[i] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+static int derive_merges(vocabulary *v)
+{
+    uint64_t n_ties = 0;
+    for (uint32_t i = 0; i < v->n; i++) {
+        const piece *p = &v->pieces[i];
+        size_t step = 0;
+        for (size_t k = 0; takes_part(p) && k < p->text.n_bytes; k += step) {
+            step = utf8_length(p->text.text + k, (size_t)(p->text.n_bytes - k));
+            uint32_t left = k ? *slot_of(v, p->text.text, k) : 0;
+            uint32_t right = left ? *slot_of(v, p->text.text + k, p->text.n_bytes - k) : 0;
+            if (right && takes_part(&v->pieces[left - 1]) && takes_part(&v->pieces[right - 1]) &&
+                add_merge(v, left - 1, right - 1, i) != EXIT_OK) {
+                return v->f->exit_code;
+            }
+        }
+    }
+    if (v->n_merges != 0) {
+        qsort(v->merges, (size_t)v->n_merges, sizeof *v->merges, compare_merges);
+    }
+    for (uint64_t i = 1; i < v->n_merges; i++) {
+        const merge *a = &v->merges[i - 1], *b = &v->merges[i];
+        n_ties += a->whole != b->whole && !(a->score > b->score);
+    }
+    if (n_ties != 0) {
+        note(v->w,
+             "%s: %" PRIu64 " pieces have the score of another: which is made first is not known, "
+             "and text may be cut otherwise than by the original tokenizer",
+             v->g->name, n_ties);
+    }
+    return EXIT_OK;
+}
+
+/* ---- tokenizer.json -------------------------------------------------------------------------- */
+
+static const char *text_of(const vocabulary *v, gguf_string s)
+{
+    memcpy(v->text, s.text, (size_t)s.n_bytes);
+    v->text[s.n_bytes] = 0;
+    return v->text;
+}
+
+static void begin_step(json_out *j, const char *key, const char *type)
+{
+    json_object(j, key);
+    json_string(j, "type", type);
+}
+
+static void write_replace(json_out *j, const char *from, const char *to)
+{
+    begin_step(j, NULL, "Replace");
+    json_object(j, "pattern");
+    json_string(j, "String", from);
+    json_object_end(j);
+    json_string(j, "content", to);
+    json_object_end(j);
+}
+
+#define MARK "\xe2\x96\x81"
+
+static int write_spm_steps(vocabulary *v, json_out *j)
+{
+    bool prefix = true, squeeze = false;
+    int code = gguf_get_bool(v->g, "tokenizer.ggml.add_space_prefix", &prefix, NULL, v->f);
+    code =
+        code ? code
+             : gguf_get_bool(v->g, "tokenizer.ggml.remove_extra_whitespaces", &squeeze, NULL, v->f);
+    if (code == EXIT_OK && squeeze) {
+        return fail(v->f, EXIT_INPUT,
+                    "%s: tokenizer.ggml.remove_extra_whitespaces is true: not supported; "
+                    "--no-tokenizer converts the weights alone",
+                    v->g->name);
+    }
+    begin_step(j, "normalizer", "Sequence");
+    json_array(j, "normalizers");
+    if (prefix) {
+        begin_step(j, NULL, "Prepend");
+        json_string(j, "prepend", MARK);
+        json_object_end(j);
+    }
+    write_replace(j, " ", MARK);
+    json_array_end(j);
+    json_object_end(j);
+    begin_step(j, "decoder", "Sequence");
+    json_array(j, "decoders");
+    write_replace(j, MARK, " ");
+    begin_step(j, NULL, "ByteFallback");
+    json_object_end(j);
+    begin_step(j, NULL, "Fuse");
+    json_object_end(j);
+    if (prefix) {
+        begin_step(j, NULL, "Strip");
+        json_string(j, "content", " ");
+        json_u64(j, "start", 1);
+        json_u64(j, "stop", 0);
+        json_object_end(j);
+    }
+    json_array_end(j);
+    json_object_end(j);
+    return code;
+}
+
+/* How the pre-tokenizers that llama.cpp names cut words. */
+#define LLAMA3_SPLIT                                                                               \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                     \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define QWEN2_SPLIT                                                                                \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "                          \
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+typedef struct pre_kind {
+    const char *name, *split; /* split: an expression before byte level, NULL: GPT-2's own */
+    bool digits, nfc, ignore_merges, add_bos;
+} pre_kind;
+static const pre_kind PRE_KINDS[] = {
+    {.name = "gpt-2"},
+    {.name = "olmo"},
+    {.name = "mpt"},
+    {.name = "phi-2"},
+    {.name = "jais"},
+    {.name = "llama3", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
+    {.name = "llama-v3", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
+    {.name = "llama-bpe", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
+    {.name = "falcon3", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
+    {.name = "dbrx", .split = LLAMA3_SPLIT},
+    {.name = "smaug-bpe", .split = LLAMA3_SPLIT},
+    {.name = "qwen2", .split = QWEN2_SPLIT, .nfc = true},
+    {.name = "deepseek-r1-qwen", .split = QWEN2_SPLIT, .nfc = true},
+    {.name = "stablelm2", .split = QWEN2_SPLIT, .nfc = true},
+    {.name = "smollm", .digits = true},
+    {.name = "starcoder", .digits = true},
+    {.name = "refact", .digits = true},
+    {.name = "command-r", .digits = true},
+    {.name = "codeshell", .digits = true},
+};
+
+static int find_pre(const vocabulary *v, const pre_kind **kind)
+{
+    gguf_string name = {"", 0};
+    char known[512] = "";
+    size_t used = 0;
+    int code = gguf_get_string(v->g, "tokenizer.ggml.pre", &name, NULL, v->f);
+    for (size_t i = 0; i < sizeof PRE_KINDS / sizeof PRE_KINDS[0]; i++) {
+        const char *k = PRE_KINDS[i].name;
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", k);
+        if (strlen(k) == name.n_bytes && memcmp(k, name.text, name.n_bytes) == 0) {
+            *kind = &PRE_KINDS[i];
+            return code;
+        }
+    }
+    return code ? code
+                : fail(v->f, EXIT_INPUT,
+                       "%s: tokenizer.ggml.pre \"%.*s\" is not supported (supported: %s); "
+                       "--no-tokenizer converts the weights alone",
+                       v->g->name, (int)(name.n_bytes < 40 ? name.n_bytes : 40), name.text, known);
+}
+
+static void write_byte_level(json_out *j, const char *key, bool regex)
+{
+    begin_step(j, key, "ByteLevel");
+    json_bool(j, "add_prefix_space", false);
+    json_bool(j, "trim_offsets", true);
+    json_bool(j, "use_regex", regex);
+    json_object_end(j);
+}
+
+static void write_bpe_steps(json_out *j, const pre_kind *kind)
+{
+    if (kind->nfc) {
+        begin_step(j, "normalizer", "NFC");
+        json_object_end(j);
+    }
+    if (kind->split || kind->digits) {
+        begin_step(j, "pre_tokenizer", "Sequence");
+        json_array(j, "pretokenizers");
+        begin_step(j, NULL, kind->split ? "Split" : "Digits");
+        if (kind->split) {
+            json_object(j, "pattern");
+            json_string(j, "Regex", kind->split);
+            json_object_end(j);
+            json_string(j, "behavior", "Isolated");
+            json_bool(j, "invert", false);
+        } else {
+            json_bool(j, "individual_digits", true);
+        }
+        json_object_end(j);
+        write_byte_level(j, NULL, !kind->split);
+        json_array_end(j);
+        json_object_end(j);
+    } else {
+        write_byte_level(j, "pre_tokenizer", true);
+    }
+    write_byte_level(j, "decoder", true);
+}
+
+static void write_added(vocabulary *v, json_out *j)
+{
+    json_array(j, "added_tokens");
+    for (uint32_t i = 0; i < v->n; i++) {
+        const piece *p = &v->pieces[i];
+        bool special = p->type == TYPE_CONTROL || p->type == TYPE_UNKNOWN;
+        if ((!special && p->type != TYPE_USER) || p->repeated || p->text.n_bytes == 0) {
+            continue;
+        }
+        json_object(j, NULL);
+        json_u64(j, "id", i);
+        json_string_n(j, "content", p->text.text, p->text.n_bytes);
+        json_bool(j, "single_word", false);
+        json_bool(j, "lstrip", false);
+        json_bool(j, "rstrip", false);
+        json_bool(j, "normalized", false);
+        json_bool(j, "special", special);
+        json_object_end(j);
+    }
+    json_array_end(j);
+}
+
+static void write_vocab(vocabulary *v, json_out *j)
+{
+    uint32_t n_left_out = 0;
+    json_object(j, "vocab");
+    for (uint32_t i = 0; i < v->n; i++) {
+        const piece *p = &v->pieces[i];
+        if (p->repeated || p->text.n_bytes == 0) {
+            n_left_out++;
+            continue;
+        }
+        json_u64(j, text_of(v, p->text), i);
+    }
+    json_object_end(j);
+    if (n_left_out != 0) {
+        note(v->w,
+             "%s: %u tokens are empty or have the text of an earlier one: they are never made",
+             v->g->name, n_left_out);
+    }
+}
+
+/* "a b", as the key holds them. */
+static int write_given_merges(vocabulary *v, json_out *j)
+{
+    const gguf_pair *merges;
+    int code = gguf_get_array(v->g, "tokenizer.ggml.merges", GGUF_STRING, &merges, v->f);
+    if (code == EXIT_OK && !merges) {
+        return fail(v->f, EXIT_INPUT, "%s: tokenizer.ggml.merges is missing", v->g->name);
+    }
+    const uint8_t *cursor = code == EXIT_OK ? merges->value : NULL;
+    json_array(j, "merges");
+    for (uint64_t i = 0; code == EXIT_OK && i < merges->n_elements; i++) {
+        gguf_string s = gguf_next_string(&cursor);
+        json_string_n(j, NULL, s.text, s.n_bytes);
+    }
+    json_array_end(j);
+    return code;
+}
+
+static void write_derived_merges(vocabulary *v, json_out *j)
+{
+    json_array(j, "merges");
+    for (uint64_t i = 0; i < v->n_merges; i++) {
+        const gguf_string *left = &v->pieces[v->merges[i].left].text;
+        const gguf_string *right = &v->pieces[v->merges[i].right].text;
+        json_array(j, NULL);
+        json_string_n(j, NULL, left->text, left->n_bytes);
+        json_string_n(j, NULL, right->text, right->n_bytes);
+        json_array_end(j);
+    }
+    json_array_end(j);
+}
+
+static int write_model(vocabulary *v, const pre_kind *kind, json_out *j)
+{
+    int code = EXIT_OK;
+    json_object(j, "model");
+    json_string(j, "type", "BPE");
+    if (v->spm) {
+        json_bool(j, "byte_fallback", v->has_bytes);
+        json_bool(j, "fuse_unk", true);
+        if (v->unknown >= 0) {
+            json_string(j, "unk_token", text_of(v, v->pieces[v->unknown].text));
+        }
+    }
+    json_bool(j, "ignore_merges", kind && kind->ignore_merges);
+    write_vocab(v, j);
+    if (v->spm) {
+        write_derived_merges(v, j);
+    } else {
+        code = write_given_merges(v, j);
+    }
+    json_object_end(j);
+    return code;
+}
+
+static int write_tokenizer(vocabulary *v, const pre_kind *kind, char **text, size_t *n)
+{
+    FILE *stream = open_memstream(text, n);
+    if (!stream) {
+        return fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+    }
+    json_out j;
+    int code = EXIT_OK;
+    json_begin(&j, stream, true);
+    json_object(&j, NULL);
+    json_string(&j, "version", "1.0");
+    write_added(v, &j);
+    if (v->spm) {
+        code = write_spm_steps(v, &j);
+    } else {
+        write_bpe_steps(&j, kind);
+    }
+    code = code ? code : write_model(v, kind, &j);
+    json_object_end(&j);
+    json_end(&j);
+    return fclose(stream) == 0 ? code : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+}
+
+/* What tokenizer_config.json would say. */
+static int write_config(vocabulary *v, const pre_kind *kind, char **text, size_t *n)
+{
+    bool bos = v->spm || kind->add_bos, eos = false, has_chat;
+    gguf_string chat = {"", 0};
+    int code = gguf_get_bool(v->g, "tokenizer.ggml.add_bos_token", &bos, NULL, v->f);
+    code = code ? code : gguf_get_bool(v->g, "tokenizer.ggml.add_eos_token", &eos, NULL, v->f);
+    code = code ? code : gguf_get_string(v->g, "tokenizer.chat_template", &chat, &has_chat, v->f);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    FILE *stream = open_memstream(text, n);
+    if (!stream) {
+        return fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+    }
+    json_out j;
+    json_begin(&j, stream, true);
+    json_object(&j, NULL);
+    json_bool(&j, "add_bos_token", bos && v->config->bos_id >= 0);
+    json_bool(&j, "add_eos_token", eos && v->config->n_stop_ids != 0);
+    if (has_chat) {
+        json_string_n(&j, "chat_template", chat.text, chat.n_bytes);
+    }
+    json_object_end(&j);
+    json_end(&j);
+    return fclose(stream) == 0 ? EXIT_OK : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+}
+
+static int find_kind(vocabulary *v, const pre_kind **kind)
+{
+    gguf_string model = {"", 0};
+    int code = gguf_get_string(v->g, "tokenizer.ggml.model", &model, NULL, v->f);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    v->spm = model.n_bytes == 5 && memcmp(model.text, "llama", 5) == 0;
+    if (v->spm) {
+        return EXIT_OK;
+    }
+    if (model.n_bytes == 4 && memcmp(model.text, "gpt2", 4) == 0) {
+        return find_pre(v, kind);
+    }
+    return fail(v->f, EXIT_INPUT,
+                "%s: tokenizer.ggml.model \"%.*s\" is not supported (supported: gpt2, llama); "
+                "--no-tokenizer converts the weights alone",
+                v->g->name, (int)(model.n_bytes < 40 ? model.n_bytes : 40), model.text);
+}
+
+int gguf_tokenizer_read(gguf_model *m, notes *w, failure *f)
+{
+    vocabulary v = {.g = &m->parts[0].g, .f = f, .w = w, .config = &m->config, .unknown = -1};
+    const pre_kind *kind = NULL;
+    char *json = NULL, *config = NULL;
+    size_t n_json = 0, n_config = 0;
+    int code = find_kind(&v, &kind);
+    code = code ? code : read_pieces(&v);
+    code = code == EXIT_OK && v.spm ? derive_merges(&v) : code;
+    code = code ? code : write_tokenizer(&v, kind, &json, &n_json);
+    code = code ? code : write_config(&v, kind, &config, &n_config);
+    if (code == EXIT_OK) {
+        const slm_config *c = &m->config;
+        tokenizer_hints hints = {.n_vocab = c->n_vocab,
+                                 .bos_id = c->bos_id,
+                                 .eos_id = c->n_stop_ids ? c->stop_ids[0] : -1,
+                                 .stop_ids = c->stop_ids,
+                                 .n_stop_ids = c->n_stop_ids};
+        code = tokenizer_from_json(v.g->name, json, n_json, v.g->name, config, n_config, &hints,
+                                   &m->tokenizer, f);
+    }
+    if (code == EXIT_OK) {
+        note_lines(w, m->tokenizer.warnings);
+    }
+    free(json);
+    free(config);
+    free(v.pieces);
+    free(v.slots);
+    free(v.merges);
+    free(v.text);
+    return code;
+}
