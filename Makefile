@@ -13,6 +13,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 SLM_SHARED ?= ../shared
 FUZZ_SECONDS ?= 60
+JOBS ?= $(shell nproc)
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 
@@ -175,7 +176,8 @@ demo: ## install what is missing, then show it all at work (SLM_NO_INSTALL=1: on
 
 export SLM_SHARED
 
-test: tests asan $(DIST) ## everything that a contributor needs to trust a change
+test: ## everything that a contributor needs to trust a change
+	@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS)) tests asan $(DIST)
 	@tests/run.sh unit kernels fuzz cli golden web surface asan
 test-unit: $(UNIT_TESTS) ## unit tests
 	@tests/run.sh unit
