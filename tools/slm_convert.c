@@ -193,6 +193,7 @@ int main(int argc, char **argv)
 {
     options o = {.dtype = "keep", .format = "auto", .to = "slm", .tokenizer = true};
     cli_option table[] = {
+        /* lint: long because it is one table */
         {.name = "output",
          .letter = 'o',
          .argument = "FILE",
