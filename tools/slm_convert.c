@@ -71,7 +71,11 @@ static int write_tensors(const options *o, hf_model *m, slm_writer *writer, prog
                               .to = target_type(o, t),
                               .rank = t->spec.rank,
                               .dims = {t->spec.dims[0], t->spec.dims[1]},
-                              .offset = m->headers[shard].data_offset + t->source->begin};
+                              .offset = m->headers[shard].data_offset + t->source->begin,
+                              .turned_width = t->turned ? t->source_rows : 0,
+                              .less_one = t->less_one};
+        uint64_t row = t->spec.rank == 2 && !t->turned ? t->spec.dims[1] : 1;
+        job.offset += t->first_row * row * (t->type == SLM_TYPE_F32 ? 4 : 2);
         code = hf_model_shard(m, shard, &job.in, f);
         code = code ? code : convert_write(writer, &job, buffers, &shown, f);
     }

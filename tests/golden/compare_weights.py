@@ -24,6 +24,7 @@ LAYER = {
     "ffn_gate.weight": "mlp.gate_proj.weight",
     "ffn_up.weight": "mlp.up_proj.weight",
     "ffn_down.weight": "mlp.down_proj.weight",
+    "attn_output.bias": "self_attn.o_proj.bias",
 }
 for part in "qkv":
     for kind in ("weight", "bias"):

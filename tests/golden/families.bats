@@ -4,7 +4,8 @@
 bats_require_minimum_version 1.5.0
 
 # What slm-convert knows; the tests of the others are skipped.
-FAMILIES=(llama qwen2)
+FAMILIES=(llama llama_bias mistral qwen2 qwen2_window gemma2 gemma3_text gemma3_text_scaled gpt2
+          phi3 smollm3 olmo2 granite starcoder2 stablelm)
 
 setup_file() {
     export SLM_BIN="${SLM_BIN:-bin}"

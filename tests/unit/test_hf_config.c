@@ -58,6 +58,19 @@ typedef struct change {
 #define MISTRAL "\"architectures\":[\"MistralForCausalLM\"],\"model_type\":\"mistral\""
 #define QWEN2 "\"architectures\":[\"Qwen2ForCausalLM\"],\"model_type\":\"qwen2\""
 #define QWEN3 "\"architectures\":[\"Qwen3ForCausalLM\"],\"model_type\":\"qwen3\""
+#define GEMMA2 "\"architectures\":[\"Gemma2ForCausalLM\"],\"model_type\":\"gemma2\""
+#define GEMMA3 "\"architectures\":[\"Gemma3ForCausalLM\"],\"model_type\":\"gemma3_text\""
+#define SMOLLM3 "\"architectures\":[\"SmolLM3ForCausalLM\"],\"model_type\":\"smollm3\""
+#define PHI3 "\"architectures\":[\"Phi3ForCausalLM\"],\"model_type\":\"phi3\""
+#define STABLELM "\"architectures\":[\"StableLmForCausalLM\"],\"model_type\":\"stablelm\""
+#define STARCODER2                                                                                 \
+    "\"architectures\":[\"Starcoder2ForCausalLM\"],\"model_type\":\"starcoder2\","                 \
+    "\"hidden_act\":\"gelu_pytorch_tanh\""
+#define GRANITE "\"architectures\":[\"GraniteForCausalLM\"],\"model_type\":\"granite\""
+#define OLMO2 "\"architectures\":[\"Olmo2ForCausalLM\"],\"model_type\":\"olmo2\""
+#define GPT2                                                                                       \
+    "\"architectures\":[\"GPT2LMHeadModel\"],\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2," \
+    "\"n_head\":4,\"hidden_act\":\"DROP\""
 #define LLAMA3(rest) "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0" rest "}"
 #define LLAMA3_ALL                                                                                 \
     ",\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":256"
@@ -129,7 +142,14 @@ static const change CASES[] = {
     {"CF30 inside", "\"rope_parameters\":{\"rope_type\":\"default\",\"partial_rotary_factor\":0.5}",
      "partial_rotary_factor is not supported"},
     {"CF30 one", "\"partial_rotary_factor\":1.0", NULL},
-    {"CF31", "\"hidden_act\":\"gelu_pytorch_tanh\"", "\"gelu_pytorch_tanh\" is not supported"},
+    {"CF30 odd", PHI3 ",\"partial_rotary_factor\":0.4375", "rotates 7 elements of 16"},
+    {"CF30 zero", PHI3 ",\"partial_rotary_factor\":0", "partial_rotary_factor must be"},
+    {"CF30 above one", PHI3 ",\"partial_rotary_factor\":1.5", "partial_rotary_factor must be"},
+    {"CF30 negative", STABLELM ",\"partial_rotary_factor\":-0.5", "partial_rotary_factor must be"},
+    {"CF31", "\"hidden_act\":\"gelu_pytorch_tanh\"", NULL},
+    {"CF31 gelu", "\"hidden_act\":\"gelu\"", "form with erf"},
+    {"CF31 gelu gpt2", GPT2 ",\"activation_function\":\"gelu\"", "activation_function \"gelu\""},
+    {"CF31 no gate", STARCODER2 ",\"hidden_act\":\"silu\"", "\"silu\" is not supported"},
     {"CF31 unknown", "\"hidden_act\":\"sulu\"", "hidden_act \"sulu\""},
     {"CF35 negative", "\"eos_token_id\":-1", "eos_token_id must be"},
     {"CF35 string", "\"eos_token_id\":[2,\"3\"]", "eos_token_id must be"},
@@ -138,20 +158,61 @@ static const change CASES[] = {
     {"CF35 many", "\"eos_token_id\":[1,2,3,4,5,6,7,8,9]", "more than 8 ids"},
     {"CF37 zero", MISTRAL ",\"sliding_window\":0", "sliding_window must be"},
     {"CF37 negative", MISTRAL ",\"sliding_window\":-1", "sliding_window must be"},
-    {"CF37 flag", QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":128",
-     "use_sliding_window is true"},
+    {"CF37 type", QWEN2 ",\"use_sliding_window\":1", "use_sliding_window must be"},
+    {"CF37 layers", QWEN2 ",\"use_sliding_window\":true,\"max_window_layers\":-1",
+     "max_window_layers must be"},
     {"CF37 no flag", QWEN2 ",\"use_sliding_window\":false,\"sliding_window\":128", NULL},
     {"CF38 length", "\"layer_types\":[\"full_attention\"]", "one entry for each layer"},
-    {"CF38 unknown", "\"layer_types\":[\"full_attention\",\"x\"]", "full_attention everywhere"},
+    {"CF38 unknown", "\"layer_types\":[\"full_attention\",\"x\"]",
+     "full_attention or sliding_attention"},
     {"CF38 good", "\"layer_types\":[\"full_attention\",\"full_attention\"]", NULL},
+    {"CF38 llama", "\"layer_types\":[\"full_attention\",\"sliding_attention\"]",
+     "contradicts sliding_window"},
+    {"CF38 mistral",
+     MISTRAL ",\"sliding_window\":9,\"layer_types\":[\"full_attention\",\"sliding_attention\"]",
+     "layer 0 is full_attention, which contradicts"},
+    {"CF38 no window", QWEN3 ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]",
+     "layer 1 is sliding_attention, which contradicts"},
+    {"CF38 pattern", GEMMA3 ",\"sliding_window_pattern\":0", "sliding_window_pattern must be"},
     {"CF39 mistral", MISTRAL ",\"attention_bias\":true", "attention_bias is true"},
-    {"CF40", "\"mlp_bias\":true", "mlp_bias is true"},
-    {"CF40 false", "\"mlp_bias\":false", NULL},
+    {"CF40", "\"mlp_bias\":true", NULL},
+    {"CF40 qwen2", QWEN2 ",\"mlp_bias\":true", "mlp_bias is true"},
+    {"CF40 stablelm", STABLELM ",\"use_bias\":true", "use_bias is true"},
+    {"CF40 type", STARCODER2 ",\"use_bias\":1", "use_bias must be"},
     {"CF41", "\"num_local_experts\":8", "mixtures of experts"},
     {"CF42", "\"quantization_config\":{\"quant_method\":\"gptq\"}", "original 16- or 32-bit"},
     {"CF44", "\"text_config\":{\"hidden_size\":64}", "several modalities"},
     {"CF53", "\"embedding_multiplier\":12.0", "embedding_multiplier is 12.0"},
+    {"CF53 zero", GRANITE ",\"residual_multiplier\":0", "residual_multiplier must be"},
+    {"CF53 divisor", GRANITE ",\"logits_scaling\":0", "logits_scaling must be"},
+    {"CF53 attention", GRANITE ",\"attention_multiplier\":-1", "attention_multiplier must be"},
     {"CF54", "\"final_logit_softcapping\":30.0", "soft caps"},
+    {"CF54 zero", GEMMA2 ",\"final_logit_softcapping\":0", "final_logit_softcapping must be"},
+    {"CF54 negative", GEMMA2 ",\"attn_logit_softcapping\":-5", "attn_logit_softcapping must be"},
+    {"scalar", GEMMA2 ",\"query_pre_attn_scalar\":0", "query_pre_attn_scalar must be"},
+    {"both ways", GEMMA3 ",\"use_bidirectional_attention\":true", "later positions"},
+    {"CF29 gemma3", GEMMA3 ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}",
+     "objects full_attention and sliding_attention"},
+    {"CF29 local scaling",
+     GEMMA3 ",\"rope_theta\":\"DROP\",\"rope_parameters\":{\"full_attention\":{\"rope_type\":"
+            "\"default\"},\"sliding_attention\":{\"rope_type\":\"linear\",\"factor\":2.0}}",
+     "sliding_attention: type \"linear\""},
+    {"local base", GEMMA3 ",\"rope_local_base_freq\":0", "rope_local_base_freq must be"},
+    {"local base llama", "\"rope_local_base_freq\":10000.0", "rope_local_base_freq is 10000.0"},
+    {"CF28 longrope", PHI3 ",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1]}",
+     "\"longrope\" is not"},
+    {"CF28 su", PHI3 ",\"rope_scaling\":{\"type\":\"su\",\"short_factor\":[1]}", "\"su\" is not"},
+    {"no rope", "\"no_rope_layers\":[1,0]", "no_rope_layers is [1,0]"},
+    {"no rope length", SMOLLM3 ",\"no_rope_layers\":[1]", "0 or 1 for each layer"},
+    {"no rope value", SMOLLM3 ",\"no_rope_layers\":[1,2]", "0 or 1 for each layer"},
+    {"no rope every", SMOLLM3 ",\"no_rope_layer_interval\":0", "no_rope_layer_interval must be"},
+    {"parallel", STABLELM ",\"use_parallel_residual\":true", "use_parallel_residual is true"},
+    {"q and k norms", STABLELM ",\"qk_layernorm\":true", "qk_layernorm is true"},
+    {"norm type", STARCODER2 ",\"norm_type\":\"rms_norm\"", "norm_type \"rms_norm\""},
+    {"scores", GPT2 ",\"scale_attn_weights\":false", "scale_attn_weights is false"},
+    {"scores by layer", GPT2 ",\"scale_attn_by_inverse_layer_idx\":true", "scaled by layer"},
+    {"gpt2 heads", GPT2 ",\"n_head\":5", "n_embd 64 is not a multiple of n_head 5"},
+    {"clip", OLMO2 ",\"clip_qkv\":8.0", "clip_qkv is 8.0"},
 };
 
 static void table(void)
@@ -285,18 +346,108 @@ static void class_defaults(void)
     CHECK(hf.config.qkv_bias);
 }
 
-/* A window shorter than the context: the numbers are the same up to its length, and no further. */
+static bool flags_are(uint32_t first, uint32_t second)
+{
+    return hf.config.n_layer_flags == 2 && hf.config.layer_flags[0] == first &&
+           hf.config.layer_flags[1] == second;
+}
+
 static void sliding_window(void)
 {
+    const uint32_t window = SLM_LAYER_WINDOW;
     CHECK_U64(read_changed(MISTRAL ",\"sliding_window\":128"), EXIT_OK);
-    CHECK_U64(hf.config.n_context, 128);
-    CHECK_U64(said->n, 1);
-    CHECK_U64(read_changed(MISTRAL ",\"sliding_window\":4096"), EXIT_OK);
-    CHECK_U64(hf.config.n_context, 512);
+    CHECK(hf.config.window == 128 && hf.config.n_context == 512 && flags_are(window, window));
+    CHECK_U64(said->n, 0);
     CHECK_U64(read_changed(MISTRAL ",\"sliding_window\":null"), EXIT_OK);
-    CHECK_U64(hf.config.n_context, 512);
-    CHECK_U64(read_changed(MISTRAL ",\"max_position_embeddings\":32768"), EXIT_OK);
-    CHECK_U64(hf.config.n_context, 4096); /* absent: the class has 4096 */
+    CHECK(hf.config.window == 0 && hf.config.n_layer_flags == 0);
+    CHECK_U64(read_changed(MISTRAL), EXIT_OK);
+    CHECK_U64(hf.config.window, 4096); /* absent: the class has 4096 */
+    CHECK_U64(read_changed(MISTRAL ",\"sliding_window\":2147483647"), EXIT_OK);
+    CHECK_U64(hf.config.window, 1 << 24);
+    CHECK_U64(read_changed(PHI3), EXIT_OK);
+    CHECK_U64(hf.config.n_layer_flags, 0);
+    CHECK_U64(read_changed(QWEN2 ",\"sliding_window\":8,\"max_window_layers\":1"), EXIT_OK);
+    CHECK(hf.config.window == 0 && hf.config.n_layer_flags == 0);
+    CHECK_U64(read_changed(QWEN2 ",\"use_sliding_window\":true,\"sliding_window\":8,"
+                                 "\"max_window_layers\":1"),
+              EXIT_OK);
+    CHECK(hf.config.window == 8 && flags_are(0, window));
+    CHECK_U64(read_changed(QWEN3 ",\"use_sliding_window\":true,\"sliding_window\":8,"
+                                 "\"layer_types\":[\"sliding_attention\",\"full_attention\"]"),
+              EXIT_OK);
+    CHECK(hf.config.window == 8 && flags_are(window, 0));
+}
+
+/* Layers that differ: which, as the classes choose when only the short keys are there. */
+static void layers(void)
+{
+    const uint32_t window = SLM_LAYER_WINDOW, local = SLM_LAYER_LOCAL_ROPE;
+    CHECK_U64(read_changed(GEMMA2), EXIT_OK);
+    CHECK(hf.config.window == 4096 && flags_are(window, 0));
+    CHECK_U64(read_changed(GEMMA3), EXIT_OK);
+    CHECK(flags_are(window | local, window | local)); /* of six, the last is global */
+    CHECK_U64(read_changed(GEMMA3 ",\"sliding_window_pattern\":2"), EXIT_OK);
+    CHECK(flags_are(window | local, 0));
+    CHECK(hf.config.rope_local_theta > 9999 && hf.config.rope_local_theta < 10001);
+    CHECK_U64(read_changed(GEMMA3 ",\"sliding_window_pattern\":1"), EXIT_OK);
+    CHECK(hf.config.n_layer_flags == 0 && hf.config.rope_local_theta <= 0);
+    CHECK_U64(read_changed(SMOLLM3), EXIT_OK);
+    CHECK_U64(hf.config.n_layer_flags, 0); /* every fourth */
+    CHECK_U64(read_changed(SMOLLM3 ",\"no_rope_layer_interval\":2"), EXIT_OK);
+    CHECK(flags_are(0, SLM_LAYER_NO_ROPE));
+    CHECK_U64(read_changed(SMOLLM3 ",\"no_rope_layers\":[0,1],\"use_sliding_window\":true,"
+                                   "\"sliding_window\":8"),
+              EXIT_OK);
+    CHECK(flags_are(SLM_LAYER_NO_ROPE | window, 0));
+}
+
+static bool near(float a, double b)
+{
+    return (double)a > b * 0.999999 && (double)a < b * 1.000001;
+}
+
+/* What the classes assume, and what the keys turn into. */
+static void families(void)
+{
+    const slm_config *c = &hf.config;
+    CHECK_U64(read_changed(GEMMA2 ",\"hidden_act\":\"gelu\""), EXIT_OK); /* not read there */
+    CHECK(c->pre_norm && c->post_norm && c->tied_output && c->qk_norm == SLM_QK_NORM_NONE);
+    CHECK(c->activation == SLM_ACTIVATION_GELU_TANH && c->head_dim == 256);
+    CHECK(near(c->attention_softcap, 50) && near(c->logit_softcap, 30));
+    CHECK(near(c->attention_scale, 0.0625) && near(c->embedding_scale, 8));
+    CHECK_U64(read_changed(GEMMA2 ",\"attn_logit_softcapping\":null,"
+                                  "\"final_logit_softcapping\":null"),
+              EXIT_OK);
+    CHECK(c->attention_softcap <= 0 && c->logit_softcap <= 0);
+    CHECK_U64(read_changed(GEMMA3 ",\"rope_theta\":\"DROP\",\"query_pre_attn_scalar\":100"),
+              EXIT_OK);
+    CHECK(c->qk_norm == SLM_QK_NORM_HEAD && near(c->rope_theta, 1e6));
+    CHECK(near(c->attention_scale, 0.1) && c->logit_softcap <= 0);
+    CHECK_U64(read_changed(GPT2), EXIT_OK);
+    CHECK(c->d_ff == 256 && c->n_context == 1024 && c->norm_kind == SLM_NORM_LAYER);
+    CHECK(c->learned_positions && !c->gated && c->qkv_bias && c->output_bias && c->ffn_bias);
+    CHECK(c->tied_output && near(c->norm_eps, 1e-5));
+    CHECK_U64(read_changed(STABLELM), EXIT_OK);
+    CHECK(c->rope_dim == 4 && c->norm_kind == SLM_NORM_LAYER && c->gated && !c->qkv_bias);
+    CHECK_U64(read_changed(STABLELM ",\"use_qkv_bias\":true,\"rope_parameters\":{\"rope_type\":"
+                                    "\"default\",\"partial_rotary_factor\":0.5}"),
+              EXIT_OK);
+    CHECK(c->rope_dim == 8 && c->qkv_bias && !c->output_bias);
+    CHECK_U64(read_changed(STARCODER2), EXIT_OK);
+    CHECK(c->qkv_bias && c->output_bias && c->ffn_bias && c->tied_output && !c->gated);
+    CHECK_U64(read_changed(STARCODER2 ",\"use_bias\":false"), EXIT_OK);
+    CHECK(!c->qkv_bias && !c->output_bias && !c->ffn_bias);
+    CHECK_U64(read_changed(OLMO2), EXIT_OK);
+    CHECK(!c->pre_norm && c->post_norm && c->qk_norm == SLM_QK_NORM_ROW && !c->tied_output);
+    CHECK_U64(read_changed(GRANITE ",\"embedding_multiplier\":12,\"residual_multiplier\":0.25,"
+                                   "\"attention_multiplier\":0.5,\"logits_scaling\":8"),
+              EXIT_OK);
+    CHECK(near(c->embedding_scale, 12) && near(c->residual_scale, 0.25));
+    CHECK(near(c->attention_scale, 0.5) && near(c->logit_scale, 0.125));
+    CHECK_U64(read_changed(GRANITE), EXIT_OK);
+    CHECK(near(c->attention_scale, 1)); /* and not 1 / sqrt(head_dim) */
+    CHECK_U64(read_changed(SMOLLM3 ",\"rope_theta\":\"DROP\""), EXIT_OK);
+    CHECK(near(c->rope_theta, 2e6) && c->tied_output);
 }
 
 static void unknown_keys_are_noted(void) /* CF55, CF43 */
@@ -345,7 +496,7 @@ static void tensor_names(void)
     CHECK_STRING(name, "layers.0.post_attention_layernorm.weight");
     CHECK(hf_tensor_name(family, "output.weight", false, name));
     CHECK_STRING(name, "lm_head.weight");
-    CHECK(!hf_tensor_name(family, "blk.0.attn_output.bias", true, name));
+    CHECK(!hf_tensor_name(family, "blk.0.attn_post_norm.weight", true, name));
     CHECK(hf_tensor_ignorable("model.layers.0.self_attn.rotary_emb.inv_freq"));
     CHECK(!hf_tensor_ignorable("model.norm.weight"));
 }
@@ -364,6 +515,8 @@ int main(void)
     RUN(newer_keys);
     RUN(class_defaults);
     RUN(sliding_window);
+    RUN(layers);
+    RUN(families);
     RUN(unknown_keys_are_noted);
     RUN(generation_config);
     RUN(tensor_names);

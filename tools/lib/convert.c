@@ -141,11 +141,50 @@ static int write_elements(slm_writer *writer, const convert_tensor *t, convert_b
         if (result != CONVERT_OK) {
             return refuse_element(t, result, done + i + bad, source + bad * from_bytes, f);
         }
+        for (size_t k = 0; t->less_one && k < run; k++) {
+            store_u32(target + 4 * k, f32_bits(load_f32(target, SLM_TYPE_F32, k) + 1.0f));
+        }
         memset(target + run * to_bytes, 0, n_zero * to_bytes);
         used += (run + n_zero) * to_bytes;
         i += run;
     }
     return slm_writer_data(writer, buffers->target, used, f);
+}
+
+/* How many elements from `done` on are read at once: whole rows of a tensor that is stored columns
+ * first, as many as fit, or of a row too long for that a part. */
+static size_t piece_size(const convert_tensor *t, uint64_t done, uint64_t n)
+{
+    uint64_t take = CONVERT_CHUNK, n_cols = t->dims[1];
+    if (t->turned_width != 0) {
+        uint64_t row_left = n_cols - done % n_cols;
+        take = n_cols <= CONVERT_CHUNK    ? CONVERT_CHUNK / n_cols * n_cols
+               : row_left < CONVERT_CHUNK ? row_left
+                                          : CONVERT_CHUNK;
+    }
+    return (size_t)(n - done < take ? n - done : take);
+}
+
+/* Elements [done, done + n) of a tensor that is stored columns first into buffers->source, through
+ * buffers->target. They are whole rows, or part of one. */
+static int read_turned(const convert_tensor *t, convert_buffers *buffers, uint64_t done, size_t n,
+                       failure *f)
+{
+    size_t size = element_bytes(t->from);
+    uint64_t first_row = done / t->dims[1], first_col = done % t->dims[1];
+    size_t n_cols = n < t->dims[1] ? n : (size_t)t->dims[1], n_rows = n / n_cols;
+    for (size_t col = 0; col < n_cols; col++) {
+        uint64_t at = (first_col + col) * t->turned_width + first_row;
+        int code = input_read_at(t->in, t->offset + at * size, buffers->target, n_rows * size, f);
+        if (code != EXIT_OK) {
+            return code;
+        }
+        for (size_t row = 0; row < n_rows; row++) {
+            memcpy(buffers->source + (row * n_cols + col) * size, buffers->target + row * size,
+                   size);
+        }
+    }
+    return EXIT_OK;
 }
 
 int convert_write(slm_writer *writer, const convert_tensor *t, convert_buffers *buffers,
@@ -154,9 +193,10 @@ int convert_write(slm_writer *writer, const convert_tensor *t, convert_buffers *
     uint64_t n = t->dims[0] * (t->rank == 2 ? t->dims[1] : 1); /* the source's reader checked it */
     size_t from_bytes = element_bytes(t->from);
     for (uint64_t done = 0; done < n;) {
-        size_t take = n - done < CONVERT_CHUNK ? (size_t)(n - done) : CONVERT_CHUNK;
-        int code = input_read_at(t->in, t->offset + done * from_bytes, buffers->source,
-                                 take * from_bytes, f);
+        size_t take = piece_size(t, done, n);
+        int code = t->turned_width ? read_turned(t, buffers, done, take, f)
+                                   : input_read_at(t->in, t->offset + done * from_bytes,
+                                                   buffers->source, take * from_bytes, f);
         code = code == EXIT_OK ? write_elements(writer, t, buffers, done, take, f) : code;
         if (code != EXIT_OK) {
             return code;

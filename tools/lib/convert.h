@@ -6,6 +6,7 @@
 #ifndef SLM_TOOLS_CONVERT_H
 #define SLM_TOOLS_CONVERT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,9 @@ typedef struct convert_tensor {
     uint64_t dims[2];
     const input *in;
     uint64_t offset; /* of the first element in the file */
+    uint64_t
+        turned_width; /* not 0: stored columns first, that many elements from one to the next */
+    bool less_one;    /* stored less one; to is F32 */
 } convert_tensor;
 
 typedef struct convert_progress {

@@ -70,25 +70,6 @@ static int same_bytes(hf_model *m, const safetensors_tensor *a, const safetensor
     return code;
 }
 
-/* True if every element is +0 or -0. */
-static int all_zero(hf_model *m, const safetensors_tensor *t, bool *zero, failure *f)
-{
-    uint8_t piece[4096];
-    const input *in;
-    int code = hf_model_shard(m, t->shard, &in, f);
-    *zero = code == EXIT_OK && safetensors_dtype_kind(t->dtype) != SAFETENSORS_OTHER;
-    for (uint64_t at = t->begin; at < t->end && *zero; at += sizeof piece) {
-        uint64_t n = t->end - at < sizeof piece ? t->end - at : sizeof piece;
-        code = input_read_at(in, m->headers[t->shard].data_offset + at, piece, n, f);
-        *zero = code == EXIT_OK;
-        uint64_t size = safetensors_dtype_kind(t->dtype) == SAFETENSORS_F32 ? 4 : 2;
-        for (uint64_t i = 0; i < n && *zero; i++) {
-            *zero = piece[i] == 0 || (piece[i] == 0x80 && i % size == size - 1);
-        }
-    }
-    return code;
-}
-
 /* The file's tensor that serves as token embedding, and the output tensor that it makes
  * superfluous, if any. */
 typedef struct tied {
@@ -132,8 +113,22 @@ static void settle_vocabulary(hf_model *m, const safetensors_tensor *embedding, 
     if (embedding && embedding->rank == 2 && embedding->dims[1] == c->d_model &&
         embedding->dims[0] > c->n_vocab && embedding->dims[0] <= INT32_MAX) {
         note(w, "the embedding has %llu rows for %s %u: all are kept, and may be generated",
-             (unsigned long long)embedding->dims[0], m->hf.family->keys->vocab, c->n_vocab);
+             (unsigned long long)embedding->dims[0], m->hf.family->keys[HF_VOCAB], c->n_vocab);
         c->n_vocab = (uint32_t)embedding->dims[0];
+    }
+}
+
+/* Checkpoints of older tools have attention_bias without one on the output: the class then takes it
+ * as zero. */
+static void settle_output_bias(hf_model *m, bool prefix, notes *w)
+{
+    slm_config *c = &m->hf.config;
+    char name[SLM_MAX_NAME];
+    if (c->output_bias && !m->hf.family->always_output_bias &&
+        hf_tensor_name(m->hf.family, "blk.0.attn_output.bias", prefix, name) &&
+        !safetensors_find(&m->all, name)) {
+        c->output_bias = 0;
+        note(w, "%s is missing: the output of attention is taken to have no bias", name);
     }
 }
 
@@ -158,6 +153,7 @@ static int check_ids(const slm_config *c, failure *f)
 /* What is wrong with the tensors taken together: the first case of each kind, and how many. */
 typedef struct mismatch {
     uint32_t n_missing, n_shape, n_type, n_extra;
+    bool no_output; /* is what is missing first */
     char missing[SLM_MAX_NAME], shape[400], type[400], extra[3][128];
 } mismatch;
 
@@ -167,18 +163,24 @@ static void match_tensor(hf_model *m, hf_tensor *t, const char *name, mismatch *
     if (!s) {
         if (bad->n_missing++ == 0) {
             snprintf(bad->missing, sizeof bad->missing, "%s", name);
+            bad->no_output = strcmp(t->spec.name, "output.weight") == 0;
         }
         return;
     }
+    uint64_t dims[2] = {t->source_rows, t->spec.dims[1]};
+    if (t->turned) {
+        dims[0] = t->spec.dims[1];
+        dims[1] = t->source_rows;
+    }
     bool same = s->rank == t->spec.rank;
     for (uint32_t i = 0; i < t->spec.rank && same; i++) {
-        same = s->dims[i] == t->spec.dims[i];
+        same = s->dims[i] == dims[i];
     }
     if (!same && bad->n_shape++ == 0) {
         char is[64], needed[64];
         snprintf(bad->shape, sizeof bad->shape, "%.200s has shape %s, %.99s asks for %s", s->name,
                  shape_text(is, s->rank, s->dims), m->config_name,
-                 shape_text(needed, t->spec.rank, t->spec.dims));
+                 shape_text(needed, t->spec.rank, dims));
     }
     switch (safetensors_dtype_kind(s->dtype)) {
     case SAFETENSORS_F32: t->type = SLM_TYPE_F32; break;
@@ -191,8 +193,9 @@ static void match_tensor(hf_model *m, hf_tensor *t, const char *name, mismatch *
         }
         break;
     }
-    m->n_source_bytes += s->end - s->begin;
-    m->n_parameters += t->spec.dims[0] * (t->spec.rank == 2 ? t->spec.dims[1] : 1);
+    uint64_t n = t->spec.dims[0] * (t->spec.rank == 2 ? t->spec.dims[1] : 1);
+    m->n_source_bytes += n * (t->type == SLM_TYPE_F32 ? 4 : 2);
+    m->n_parameters += n;
 }
 
 static int report_mismatch(const hf_model *m, const mismatch *bad, failure *f)
@@ -211,9 +214,8 @@ static int report_mismatch(const hf_model *m, const mismatch *bad, failure *f)
     if (bad->n_missing != 0) {
         return fail(f, EXIT_INPUT, "tensor %s is missing (%u missing, %u left over%s)%s",
                     bad->missing, bad->n_missing, bad->n_extra, hint,
-                    strcmp(bad->missing, m->hf.family->output) == 0
-                        ? "; tie_word_embeddings is false or absent in config.json"
-                        : "");
+                    bad->no_output ? "; tie_word_embeddings is false or absent in config.json"
+                                   : "");
     }
     if (bad->n_extra != 0) {
         return fail(f, EXIT_INPUT,
@@ -230,24 +232,16 @@ static int report_mismatch(const hf_model *m, const mismatch *bad, failure *f)
 }
 
 /* Tensors of the file that no place was found for. used: one flag a tensor of m->all. */
-static int check_extra(hf_model *m, const bool *used, mismatch *bad, notes *w, failure *f)
+static void check_extra(hf_model *m, const bool *used, mismatch *bad, notes *w)
 {
     uint32_t n_ignored = 0;
-    const char *ignored = "", *ending = m->hf.family->zero_bias;
+    const char *ignored = "";
     for (uint32_t i = 0; i < m->all.n_tensors; i++) {
         const safetensors_tensor *t = &m->all.tensors[i];
         if (used[i]) {
             continue;
         }
-        size_t n = t->name_bytes, k = ending ? strlen(ending) : 0;
-        bool drop = hf_tensor_ignorable(t->name);
-        if (!drop && k != 0 && n >= k && strcmp(t->name + n - k, ending) == 0) {
-            int code = all_zero(m, t, &drop, f);
-            if (code != EXIT_OK) {
-                return code;
-            }
-        }
-        if (drop) {
+        if (hf_tensor_ignorable(t->name)) {
             ignored = n_ignored++ == 0 ? t->name : ignored;
         } else if (bad->n_extra++ < 3) {
             snprintf(bad->extra[bad->n_extra - 1], sizeof bad->extra[0], "%s", t->name);
@@ -257,7 +251,6 @@ static int check_extra(hf_model *m, const bool *used, mismatch *bad, notes *w, f
         note(w, "tensors that no result depends on are left out: %u, such as %.200s", n_ignored,
              ignored);
     }
-    return EXIT_OK;
 }
 
 int hf_model_match(hf_model *m, notes *w, failure *f)
@@ -273,6 +266,7 @@ int hf_model_match(hf_model *m, notes *w, failure *f)
         return code;
     }
     settle_vocabulary(m, ties.embedding, w);
+    settle_output_bias(m, prefix, w);
     code = check_ids(&m->hf.config, f);
     if (code != EXIT_OK) {
         return code;
@@ -292,10 +286,14 @@ int hf_model_match(hf_model *m, notes *w, failure *f)
         hf_tensor *t = &m->tensors[i];
         char name[SLM_MAX_NAME];
         slm_config_tensor(&m->hf.config, i, &t->spec);
-        if (!hf_tensor_name(m->hf.family, t->spec.name, prefix, name)) {
+        const hf_name *known = hf_tensor_name(m->hf.family, t->spec.name, prefix, name);
+        if (!known) {
             code = fail(f, EXIT_INTERNAL, "no name for tensor %s", t->spec.name);
             break;
         }
+        t->first_row = hf_part_rows(&m->hf.config, known->part, t->spec.dims[0], &t->source_rows);
+        t->turned = known->turned;
+        t->less_one = known->less_one;
         bool embedding = strcmp(t->spec.name, "token_embd.weight") == 0;
         t->source = embedding ? ties.embedding : safetensors_find(&m->all, name);
         match_tensor(m, t, name, &bad);
@@ -306,7 +304,9 @@ int hf_model_match(hf_model *m, notes *w, failure *f)
     if (ties.dropped) {
         used[ties.dropped - m->all.tensors] = true;
     }
-    code = code == EXIT_OK ? check_extra(m, used, &bad, w, f) : code;
+    if (code == EXIT_OK) {
+        check_extra(m, used, &bad, w);
+    }
     free(used);
     return code == EXIT_OK ? report_mismatch(m, &bad, f) : code;
 }

@@ -26,6 +26,9 @@ typedef struct hf_tensor {
     slm_tensor_spec spec;             /* in the .slm file */
     const safetensors_tensor *source; /* in all */
     slm_type type;                    /* of the source */
+    uint64_t first_row, source_rows;  /* ours in the source's, which may hold more */
+    bool turned;                      /* stored inputs x outputs */
+    bool less_one;                    /* stored less one */
 } hf_tensor;
 
 typedef struct hf_model {

@@ -10,40 +10,37 @@
 
 /* ---- llama2.c's names, also those of Meta's own checkpoints ---------------------------------- */
 
-static const hf_keys MODEL_ARGS = {
-    .vocab = "vocab_size",
-    .width = "dim",
-    .layers = "n_layers",
-    .heads = "n_heads",
-    .kv_heads = "n_kv_heads",
-    .context = "max_seq_len",
-    .norm_eps = "norm_eps",
+static const char *const MODEL_ARGS[HF_N_KEYS] = {
+    [HF_VOCAB] = "vocab_size",  [HF_WIDTH] = "dim",           [HF_LAYERS] = "n_layers",
+    [HF_HEADS] = "n_heads",     [HF_KV_HEADS] = "n_kv_heads", [HF_CONTEXT] = "max_seq_len",
+    [HF_NORM_EPS] = "norm_eps",
 };
 
+#define EMBEDDING "tok_embeddings.weight"
+#define OUTPUT "output.weight"
+
 static const hf_name LLAMA2C_NAMES[] = {
-    {"token_embd.weight", "tok_embeddings.weight"},
-    {"blk.#.attn_norm.weight", "layers.#.attention_norm.weight"},
-    {"blk.#.attn_q.weight", "layers.#.attention.wq.weight"},
-    {"blk.#.attn_k.weight", "layers.#.attention.wk.weight"},
-    {"blk.#.attn_v.weight", "layers.#.attention.wv.weight"},
-    {"blk.#.attn_output.weight", "layers.#.attention.wo.weight"},
-    {"blk.#.ffn_norm.weight", "layers.#.ffn_norm.weight"},
-    {"blk.#.ffn_gate.weight", "layers.#.feed_forward.w1.weight"},
-    {"blk.#.ffn_up.weight", "layers.#.feed_forward.w3.weight"},
-    {"blk.#.ffn_down.weight", "layers.#.feed_forward.w2.weight"},
-    {"output_norm.weight", "norm.weight"},
-    {"output.weight", "output.weight"},
-    {NULL, NULL},
+    {.ours = "token_embd.weight", .theirs = EMBEDDING},
+    {.ours = "blk.#.attn_norm.weight", .theirs = "layers.#.attention_norm.weight"},
+    {.ours = "blk.#.attn_q.weight", .theirs = "layers.#.attention.wq.weight"},
+    {.ours = "blk.#.attn_k.weight", .theirs = "layers.#.attention.wk.weight"},
+    {.ours = "blk.#.attn_v.weight", .theirs = "layers.#.attention.wv.weight"},
+    {.ours = "blk.#.attn_output.weight", .theirs = "layers.#.attention.wo.weight"},
+    {.ours = "blk.#.ffn_norm.weight", .theirs = "layers.#.ffn_norm.weight"},
+    {.ours = "blk.#.ffn_gate.weight", .theirs = "layers.#.feed_forward.w1.weight"},
+    {.ours = "blk.#.ffn_up.weight", .theirs = "layers.#.feed_forward.w3.weight"},
+    {.ours = "blk.#.ffn_down.weight", .theirs = "layers.#.feed_forward.w2.weight"},
+    {.ours = "output_norm.weight", .theirs = "norm.weight"},
+    {.ours = "output.weight", .theirs = OUTPUT},
+    {0},
 };
 
 static const hf_family LLAMA2C = {
     .architecture = "llama",
     .model_type = "llama2.c",
-    .keys = &MODEL_ARGS,
-    .names = LLAMA2C_NAMES,
+    .keys = MODEL_ARGS,
+    .names = {LLAMA2C_NAMES},
     .prefix = "",
-    .embedding = "tok_embeddings.weight",
-    .output = "output.weight",
 };
 
 /* ---- Two parts of a file's tensors ----------------------------------------------------------- */
@@ -288,7 +285,7 @@ static int real_argument(const torch_file *t, uint32_t dict, const char *key, fl
 /* No output matrix, or the embedding again. */
 static bool is_tied(const torch_file *t)
 {
-    const torch_tensor *a = torch_find(t, LLAMA2C.embedding), *b = torch_find(t, LLAMA2C.output);
+    const torch_tensor *a = torch_find(t, EMBEDDING), *b = torch_find(t, OUTPUT);
     if (!a || !b) {
         return !b;
     }
@@ -303,7 +300,7 @@ static int config_of_checkpoint(hf_model *m, const torch_file *t, failure *f)
     slm_config *c = &m->hf.config;
     const pickle_entry *args = pickle_find(&t->content, 0, "model_args");
     const torch_tensor *w1 = torch_find(t, "layers.0.feed_forward.w1.weight");
-    if (!w1 || !torch_find(t, LLAMA2C.embedding)) {
+    if (!w1 || !torch_find(t, EMBEDDING)) {
         return fail(f, EXIT_INPUT,
                     "%s: does not say which model it is; name the folder that holds it beside "
                     "config.json, as pytorch_model.bin",
