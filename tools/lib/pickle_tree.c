@@ -164,7 +164,8 @@ static int enter(builder *b, uint32_t index)
     b->state[index] = OPEN;
     b->dict_of[index] = number;
     b->levels[b->depth++] = (level){number, first};
-    return check_duplicates(b, (const pickle_entry *)b->entries.items + first, n);
+    return n == 0 ? EXIT_OK
+                  : check_duplicates(b, (const pickle_entry *)b->entries.items + first, n);
 }
 
 static int walk(builder *b, uint32_t root)

@@ -289,10 +289,15 @@ static bool is_tied(const torch_file *t)
     if (!a || !b) {
         return !b;
     }
+    const pickle_tensor *x = a->shape, *y = b->shape;
+    if (a->member == b->member && x->offset == y->offset && x->rank == y->rank &&
+        memcmp(x->dims, y->dims, sizeof x->dims) == 0 &&
+        memcmp(x->strides, y->strides, sizeof x->strides) == 0) {
+        return true;
+    }
     const uint8_t *bytes = t->archive.bytes;
     return a->in_place && b->in_place && a->dtype == b->dtype && a->n_bytes == b->n_bytes &&
-           (a->offset == b->offset ||
-            memcmp(bytes + a->offset, bytes + b->offset, (size_t)a->n_bytes) == 0);
+           memcmp(bytes + a->offset, bytes + b->offset, (size_t)a->n_bytes) == 0;
 }
 
 static int config_of_checkpoint(hf_model *m, const torch_file *t, failure *f)
