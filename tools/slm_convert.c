@@ -169,7 +169,7 @@ static int convert(const cli *c, options *o, int progress_mode)
     int code = w ? check_options(o, &f) : fail(&f, EXIT_RESOURCE, "no memory");
     progress_begin(&p, progress_mode);
     if (code == EXIT_OK && strcmp(o->to, "gguf") == 0) {
-        code = slm_to_gguf(&job, &r, &p, w, &f);
+        code = slm_to_gguf(&job, &g, &r, &p, w, &f);
     } else if (code == EXIT_OK && gguf_is_file(o->folder)) {
         code = gguf_to_slm(&job, &g, &r, &p, w, &f);
     } else {

@@ -301,6 +301,15 @@ static int check_dtype(const gguf_job *job, const gguf_model *m, failure *f)
     return EXIT_OK;
 }
 
+void gguf_summary(const gguf_model *m, convert_summary *r)
+{
+    r->architecture = m->family ? m->family->architecture : NULL;
+    r->config = &m->config;
+    r->tokenizer = &m->tokenizer;
+    r->n_parameters = m->n_parameters;
+    r->n_tensors = m->n_tensors;
+}
+
 int gguf_to_slm(const gguf_job *job, gguf_model *m, convert_summary *r, progress *p, notes *w,
                 failure *f)
 {
@@ -328,10 +337,6 @@ int gguf_to_slm(const gguf_job *job, gguf_model *m, convert_summary *r, progress
     slm_writer_destroy(&writer);
     output_destroy(&out);
     free(inputs);
-    r->architecture = m->family ? m->family->architecture : NULL;
-    r->config = &m->config;
-    r->tokenizer = &m->tokenizer;
-    r->n_parameters = m->n_parameters;
-    r->n_tensors = m->n_tensors;
+    gguf_summary(m, r);
     return code;
 }

@@ -17,7 +17,12 @@ typedef struct gguf_job {
 int gguf_to_slm(const gguf_job *job, gguf_model *m, convert_summary *r, progress *p, notes *w,
                 failure *f);
 
-/* .slm -> .gguf (version 3). Refuses what GGUF or llama.cpp has no place for. */
-int slm_to_gguf(const gguf_job *job, convert_summary *r, progress *p, notes *w, failure *f);
+/* .slm -> .gguf (version 3); m: filled for the report alone. Refuses what GGUF or llama.cpp has no
+ * place for. */
+int slm_to_gguf(const gguf_job *job, gguf_model *m, convert_summary *r, progress *p, notes *w,
+                failure *f);
+
+/* What the report needs of m. */
+void gguf_summary(const gguf_model *m, convert_summary *r);
 
 #endif

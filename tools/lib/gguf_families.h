@@ -19,6 +19,7 @@ typedef struct gguf_family {
     bool interleaved;        /* rope pairs are neighbours: rows 2i, 2i+1 of each head of q and k */
     bool fused_qkv;          /* attn_qkv holds the rows of q, k and v; used when writing */
     bool fused_up;           /* ffn_up holds the rows of gate and up; used when writing */
+    bool scale_keys;         /* embedding_scale and its like are read by llama.cpp */
     bool root_embedding;     /* embeddings are multiplied by sqrt(width) */
     uint32_t full_period;    /* every so many layers one attends without window; 0: none does */
     bool no_window;          /* attention.sliding_window must not be shorter than the context */

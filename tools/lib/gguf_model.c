@@ -160,6 +160,11 @@ static int by_name(const void *a, const void *b)
     return order ? order : (x->n_bytes > y->n_bytes) - (x->n_bytes < y->n_bytes);
 }
 
+void gguf_model_sort(gguf_model *m)
+{
+    qsort(m->found, (size_t)m->n_found, sizeof *m->found, by_name);
+}
+
 static int list_tensors(gguf_model *m, failure *f)
 {
     for (uint32_t i = 0; i < m->n_parts; i++) {
@@ -175,7 +180,7 @@ static int list_tensors(gguf_model *m, failure *f)
             m->found[at++] = (gguf_found){&m->parts[i].g.tensors[k], i, false};
         }
     }
-    qsort(m->found, (size_t)m->n_found, sizeof *m->found, by_name);
+    gguf_model_sort(m);
     for (uint64_t i = 1; i < m->n_found; i++) {
         if (by_name(&m->found[i - 1], &m->found[i]) == 0) {
             gguf_string name = m->found[i].tensor->name;

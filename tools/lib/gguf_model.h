@@ -56,6 +56,9 @@ void gguf_model_free(gguf_model *m); /* accepts a zeroed one */
 /* The tensor of that name in any part, or NULL. */
 gguf_found *gguf_model_find(const gguf_model *m, const char *name);
 
+/* Brings m->found into the order of the names. */
+void gguf_model_sort(gguf_model *m);
+
 static inline const uint8_t *gguf_tensor_data(const gguf_model *m, const gguf_found *found)
 {
     return m->parts[found->part].in.bytes + found->tensor->offset;

@@ -1,0 +1,179 @@
+# slm-convert with GGUF: from it, back to it, and what is wrong with it.
+
+bats_require_minimum_version 1.5.0
+
+setup_file() {
+    export SLM_BIN="${SLM_BIN:-bin}"
+    export SLM_SHARED="${SLM_SHARED:-../shared}"
+}
+
+setup() {
+    at=$BATS_TEST_TMPDIR
+}
+
+make_case() { # CASE
+    python3 tests/cli/gguf_cases.py "$1" "$at/m.gguf"
+}
+
+check_logits() { # MODEL.gguf FOLDER N_VOCAB LIMIT
+    [ -d "$SLM_SHARED/$2" ] || skip "needs shared/$2"
+    "$SLM_BIN/slm-convert" "$SLM_SHARED/$2/$1" -o "$at/m.slm" -q
+    "$SLM_BIN/slm-validate" "$at/m.slm"
+    "$SLM_BIN/slm-run" "$at/m.slm" --kv f32 --ids "$SLM_SHARED/$2/tokens.i32" \
+        --logits-out "$at/logits.f32"
+    python3 tests/golden/compare_logits.py "$at/logits.f32" "$SLM_SHARED/$2/logits.f32" "$3" "$4"
+}
+
+round_trip() { # MODEL.gguf
+    "$SLM_BIN/slm-convert" "$1" -o "$at/a.slm" -q
+    "$SLM_BIN/slm-validate" "$at/a.slm"
+    "$SLM_BIN/slm-convert" "$at/a.slm" --to gguf -o "$at/b.gguf" -q
+    python3 tests/golden/compare_gguf.py "$1" "$at/b.gguf"
+    "$SLM_BIN/slm-convert" "$at/b.gguf" -o "$at/c.slm" -q
+    local name
+    for name in a c; do
+        "$SLM_BIN/slm-validate" "$at/$name.slm" | grep checksums >"$at/$name.txt"
+    done
+    cmp "$at/a.txt" "$at/c.txt"
+}
+
+@test "llama: logits" { check_logits model-f32.gguf conformance/llama 512 2e-4; }
+@test "qwen3: logits" { check_logits model-f32.gguf conformance/qwen3 512 2e-4; }
+@test "gemma3: logits" { check_logits model-f32.gguf conformance/gemma3 512 5e-3; }
+@test "gpt2: logits" { check_logits model-f32.gguf conformance/gpt2 512 5e-3; }
+@test "stories260K: logits" { check_logits stories260K.gguf models/stories260K 512 2e-4; }
+
+@test "Q8_0 made by llama.cpp: blocks kept, rows of q and k in our order" {
+    local folder="$SLM_SHARED/models/TinyStories-656K"
+    [ -d "$folder" ] || skip "needs shared/models/TinyStories-656K"
+    "$SLM_BIN/slm-convert" "$folder/TinyStories-656K-Q8_0.gguf" -o "$at/m.slm" -q
+    python3 tests/golden/compare_q8.py "$at/m.slm" "$folder/TinyStories-656K-Q8_0.gguf" 8 4
+}
+
+@test "Q8_0 made by llama.cpp equals the safetensors quantized here" {
+    local folder="$SLM_SHARED/models/TinyStories-656K"
+    [ -d "$folder" ] || skip "needs shared/models/TinyStories-656K"
+    "$SLM_BIN/slm-convert" "$folder/TinyStories-656K-Q8_0.gguf" -o "$at/m.slm" -q
+    "$SLM_BIN/slm-convert" "$folder" -o "$at/f.slm" -q
+    "$SLM_BIN/slm-quantize" "$at/f.slm" "$at/q.slm" --type Q8_0 -q
+    local name
+    for name in m q; do
+        "$SLM_BIN/slm-validate" "$at/$name.slm" | grep -o 'content [0-9a-f]*' >"$at/$name.txt"
+    done
+    cmp "$at/m.txt" "$at/q.txt"
+}
+
+@test "there and back: shared models" {
+    [ -d "$SLM_SHARED/conformance" ] || skip "needs shared/conformance"
+    local m
+    for m in "$SLM_SHARED"/conformance/*/model-f32.gguf "$SLM_SHARED"/models/*/*.gguf; do
+        round_trip "$m"
+        rm "$at"/*.slm "$at"/*.gguf
+    done
+}
+
+@test "there and back: every lossless type" {
+    local type
+    for type in f32 f16 bf16 q8_0 q4_0 q4_k q5_k q6_k; do
+        make_case "$type"
+        round_trip "$at/m.gguf"
+        "$SLM_BIN/slm-validate" "$at/a.slm" | grep -qi "$type "
+        rm "$at"/*.slm "$at/b.gguf"
+    done
+}
+
+@test "--dtype f32 decodes blocks: the same logits" {
+    make_case q4_k
+    "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/f.slm" --dtype f32 -q
+    "$SLM_BIN/slm-validate" "$at/f.slm" | grep -q 'F32 '
+    run -3 "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/g.slm" --dtype f16
+    [[ "$output" == *"already quantized (Q4_K)"* ]]
+}
+
+@test "what is wrong is refused by name" {
+    local name fragment n=0
+    while IFS=$'\t' read -r name fragment; do
+        make_case "$name"
+        run -3 "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm"
+        [[ "$output" == *"$fragment"* ]] || { echo "$name: $output"; false; }
+        [ ! -e "$at/m.slm" ]
+        n=$((n + 1))
+    done < <(python3 tests/cli/gguf_cases.py --list -)
+    [ "$n" -gt 60 ]
+}
+
+@test "wrong tokenizers do not matter with --no-tokenizer" {
+    make_case tokenizer-unknown
+    "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm" --no-tokenizer -q
+    "$SLM_BIN/slm-validate" "$at/m.slm"
+}
+
+@test "split files: any part opens all" {
+    python3 tests/cli/gguf_cases.py split-good "$at/"
+    "$SLM_BIN/slm-convert" "$at/whole.gguf" -o "$at/whole.slm" -q
+    "$SLM_BIN/slm-convert" "$at/m-00001-of-00003.gguf" -o "$at/first.slm" -q
+    "$SLM_BIN/slm-convert" "$at/m-00003-of-00003.gguf" -o "$at/last.slm" -q
+    cmp "$at/first.slm" "$at/last.slm"
+    "$SLM_BIN/slm-validate" "$at/whole.slm" | grep checksums >"$at/whole.txt"
+    "$SLM_BIN/slm-validate" "$at/first.slm" | grep checksums >"$at/first.txt"
+    cmp "$at/whole.txt" "$at/first.txt"
+    cp "$at/m-00002-of-00003.gguf" "$at/alone.gguf"
+    run -3 "$SLM_BIN/slm-convert" "$at/alone.gguf" -o "$at/no.slm"
+    [[ "$output" == *"one of 3 parts"* ]]
+    cp "$at/m-00002-of-00003.gguf" "$at/m-00003-of-00003.gguf"
+    run -3 "$SLM_BIN/slm-convert" "$at/m-00001-of-00003.gguf" -o "$at/no.slm"
+    [[ "$output" == *"split.no"* ]]
+}
+
+@test "split files: a part missing, numbers and counts that contradict" {
+    python3 tests/cli/gguf_cases.py split-missing "$at/"
+    run -4 "$SLM_BIN/slm-convert" "$at/m-00001-of-00003.gguf" -o "$at/no.slm"
+    [[ "$output" == *"m-00002-of-00003.gguf"* ]]
+    python3 tests/cli/gguf_cases.py split-number "$at/"
+    run -3 "$SLM_BIN/slm-convert" "$at/m-00001-of-00003.gguf" -o "$at/no.slm"
+    [[ "$output" == *"split.no"* ]]
+    python3 tests/cli/gguf_cases.py split-count "$at/"
+    run -3 "$SLM_BIN/slm-convert" "$at/m-00001-of-00003.gguf" -o "$at/no.slm"
+    [[ "$output" == *"split.tensors.count"* ]]
+}
+
+@test "byte order, truncation, nothing" {
+    make_case q8_0
+    { printf FUGG; tail -c +5 "$at/m.gguf"; } >"$at/big.gguf"
+    run -3 "$SLM_BIN/slm-convert" "$at/big.gguf" -o "$at/no.slm"
+    [[ "$output" == *"big-endian"* ]]
+    head -c 100000 "$at/m.gguf" >"$at/short.gguf"
+    run -3 "$SLM_BIN/slm-convert" "$at/short.gguf" -o "$at/no.slm"
+    printf GGUF >"$at/four.gguf"
+    run -3 "$SLM_BIN/slm-convert" "$at/four.gguf" -o "$at/no.slm"
+    [ ! -e "$at/no.slm" ]
+}
+
+@test "--to gguf: refusals" {
+    make_case f32
+    "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm" -q
+    run -2 "$SLM_BIN/slm-convert" "$at/m.slm" --to ggml -o "$at/no.gguf"
+    run -2 "$SLM_BIN/slm-convert" "$at/m.slm" --to gguf --dtype f16 -o "$at/no.gguf"
+    run -2 "$SLM_BIN/slm-convert" "$at/m.slm" --to gguf -o "$at/m.gguf" # exists
+    run -3 "$SLM_BIN/slm-convert" "$at/m.gguf" --to gguf -o "$at/no.gguf"
+    [ ! -e "$at/no.gguf" ]
+}
+
+@test "--to gguf: short super-blocks have no place there" {
+    local folder="$SLM_SHARED/models/TinyStories-656K"
+    [ -d "$folder" ] || skip "needs shared/models/TinyStories-656K"
+    "$SLM_BIN/slm-convert" "$folder" -o "$at/f.slm" -q
+    "$SLM_BIN/slm-quantize" "$at/f.slm" "$at/q.slm" --type Q4_K -q
+    run -3 "$SLM_BIN/slm-convert" "$at/q.slm" --to gguf -o "$at/no.gguf"
+    [[ "$output" == *"short super-block"* ]]
+}
+
+@test "--json on success and failure" {
+    make_case q6_k
+    "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm" --json -q >"$at/r.json"
+    python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); assert d["types"]["Q6_K"] == 15' \
+        "$at/r.json"
+    run -3 --separate-stderr "$SLM_BIN/slm-convert" "$at/m.slm" -o "$at/n.slm" --json
+    python3 -c 'import json,sys; assert json.loads(sys.argv[1])["error"]["exit_code"] == 3' \
+        "$output"
+}
