@@ -86,7 +86,9 @@ show node scripts/demo_wasm.mjs "$small" "$prompt" "$temperature" "$seed" "$leng
     tee "$work/wasm.txt"
 
 title "Are they the same?"
-if ! diff <(tail -n +2 "$work/native.txt") <(tail -n +2 "$work/wasm.txt"); then
+tail -n +2 "$work/native.txt" >"$work/native-output.txt"
+tail -n +2 "$work/wasm.txt" >"$work/wasm-output.txt"
+if ! diff "$work/native-output.txt" "$work/wasm-output.txt"; then
     echo "NO: the native engine and the WebAssembly module disagree (see above)." >&2
     exit 1
 fi
