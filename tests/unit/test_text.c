@@ -19,7 +19,7 @@ static void expect_bytes(const slm_tokenizer *t, const char *text, size_t n, uin
     }
     if (strcmp(got, want) != 0) {
         printf("# \"%s\" gives %s, not %s\n", text, got, want);
-        CHECK(!"the ids expected");
+        CHECK(false);
     }
     free(ids);
 }
@@ -713,7 +713,7 @@ static void refused(void)
         small_open(&c, copy, n);
         if (c.status != SLM_ERR_TOKENIZER || !strstr(c.error.text, cases[i].says)) {
             printf("# field %u: %s\n", (unsigned)cases[i].index, c.error.text);
-            CHECK(!"refused as expected");
+            CHECK(false);
         }
         free(c.memory);
         free(copy);
@@ -739,7 +739,7 @@ static void refused_chat(void)
         memcpy(copy + cases[i].at, &cases[i].value, 4);
         if (slm_chat_open(&chat, copy, n, s.t, &s.error) != SLM_ERR_CHAT) {
             printf("# %u at %u\n", (unsigned)cases[i].value, (unsigned)cases[i].at);
-            CHECK(!"refused");
+            CHECK(false);
         }
     }
     memcpy(copy, s.payload.chat, n);

@@ -147,7 +147,7 @@ static void table(void)
         const char *said = code == EXIT_OK ? s.payload.warnings : f.text;
         if (code != r->code || !strstr(said, r->says)) {
             printf("# %s: exit code %d: %s\n", r->id, code, said);
-            CHECK(!"as in the table");
+            CHECK(false);
         }
         small_close(&s);
         free(json);
@@ -172,7 +172,7 @@ static void cut_short(void)
         copy[n] = 0;
         if (build_only(copy, NULL, &f) != EXIT_INPUT) {
             printf("# cut to %zu bytes\n", n);
-            CHECK(!"refused");
+            CHECK(false);
         }
     }
     free(copy);
@@ -241,7 +241,7 @@ static void configuration(void)
         const char *said = code == EXIT_OK ? s.payload.warnings : f.text;
         if (code != cases[i].code || !strstr(said, cases[i].says)) {
             printf("# %s: exit code %d: %s\n", cases[i].config, code, said);
-            CHECK(!"as in the table");
+            CHECK(false);
         }
         small_close(&s);
     }
