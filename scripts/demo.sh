@@ -97,10 +97,10 @@ echo "Yes: the texts are equal, and so is the digest of all logits, bit for bit:
 
 title "Your own model"
 cat <<END
-A folder from Hugging Face with a Llama, Mistral, Qwen2 or Qwen3 model
-(config.json, model.safetensors, tokenizer.json):
+A folder from Hugging Face (config.json, model.safetensors, tokenizer.json), a GGUF file, or a
+PyTorch or llama2.c checkpoint:
 
-  bin/slm-convert  FOLDER -o model.slm
+  bin/slm-convert  SOURCE -o model.slm
   bin/slm-quantize model.slm model-q4.slm --type Q4_K_M
   bin/slm-validate model-q4.slm
   bin/slm-run      model-q4.slm -p "Once upon a time"     (or --chat)

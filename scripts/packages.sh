@@ -10,6 +10,9 @@ need() { # PROGRAM|/PATH/OF/HEADER PACKAGE REASON
     /*) [ -e "$1" ] && return 0 ;;
     *) command -v "$1" >/dev/null 2>&1 && return 0 ;;
     esac
+    case " ${missing[*]-} " in
+    *" $2 "*) return 0 ;; # one package, two needs
+    esac
     missing+=("$2")
     reasons+=("$3")
 }

@@ -11,10 +11,10 @@ wasm=${SLM_WASM:-dist/slm.wasm}
 n=0
 failed=0
 
-same() { # TITLE EXPECTED_FILE, what is on stdin
+same() { # TITLE EXPECTED_FILE FILE
     local notes
     n=$((n + 1))
-    if notes=$(diff -u "$2" -); then
+    if notes=$(diff -u "$2" "$3"); then
         echo "ok $n - $1"
     else
         failed=1
@@ -23,24 +23,31 @@ same() { # TITLE EXPECTED_FILE, what is on stdin
     fi
 }
 
-defined=$(nm -g --defined-only "$lib" 2>/dev/null | awk 'NF == 3 {print $3}' | sort -u)
-wanted=$(nm -u "$lib" 2>/dev/null | awk '$1 == "U" {print $2}' | sort -u)
-declared=$(sed -n 's/^[a-z].*[ *]\(slm_[a-z0-9_]*\)(.*/\1/p' runtime/include/slm.h | sort -u)
-
 wasm_list() { # imports|exports
     node -e 'const m = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
         const lines = WebAssembly.Module[process.argv[2]](m).map((e) => `${e.kind} ${e.name}\n`);
         process.stdout.write(lines.sort().join(""));' "$wasm" "$1"
 }
 
-same "the functions of slm.h" $here/api.txt <<<"$declared"
-same "each of them is in the library" /dev/null < <(comm -23 <(echo "$declared") <(echo "$defined"))
-same "other global names" $here/internal.txt < <(echo "$defined" | grep -v '^slm_')
+# Lists in files rather than in pipes to a function: `same` counts, and must run in this shell.
+lists=$(mktemp -d)
+trap 'rm -rf "$lists"' EXIT
+nm -g --defined-only "$lib" 2>/dev/null | awk 'NF == 3 {print $3}' | sort -u >"$lists/defined"
+nm -u "$lib" 2>/dev/null | awk '$1 == "U" {print $2}' | sort -u >"$lists/wanted"
+sed -n 's/^[a-z].*[ *]\(slm_[a-z0-9_]*\)(.*/\1/p' runtime/include/slm.h | sort -u >"$lists/declared"
+comm -23 "$lists/declared" "$lists/defined" >"$lists/absent"
+grep -v '^slm_' "$lists/defined" >"$lists/others"
 # Sanitized and hardened builds add checks of their own (__asan_*, __stack_chk_fail, ...).
-same "the library takes no more from the system" /dev/null < <(
-    comm -23 <(echo "$wanted") <(echo "$defined") | grep -v '^__\|^_GLOBAL_OFFSET_TABLE_' |
-        comm -23 - $here/system.txt)
-same "imports of the wasm module" /dev/null < <(wasm_list imports)
-same "exports of the wasm module" $here/wasm-exports.txt < <(wasm_list exports)
+comm -23 "$lists/wanted" "$lists/defined" | grep -v '^__\|^_GLOBAL_OFFSET_TABLE_' |
+    comm -23 - $here/system.txt >"$lists/system"
+wasm_list imports >"$lists/imports"
+wasm_list exports >"$lists/exports"
+
+same "the functions of slm.h" $here/api.txt "$lists/declared"
+same "each of them is in the library" /dev/null "$lists/absent"
+same "other global names" $here/internal.txt "$lists/others"
+same "the library takes no more from the system" /dev/null "$lists/system"
+same "imports of the wasm module" /dev/null "$lists/imports"
+same "exports of the wasm module" $here/wasm-exports.txt "$lists/exports"
 echo "1..$n"
 exit $failed
