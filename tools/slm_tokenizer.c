@@ -189,8 +189,9 @@ static int encode_main(int argc, char **argv)
                              .value = &s.quiet}};
     cli c = {.tool = "slm-tokenizer encode",
              .synopsis = "MODEL [options] < TEXT",
-             .summary = "Text on standard input -> its token ids on one line. MODEL is a .slm file "
-                        "or a\ntokenizer.json.",
+             .summary =
+                 "Text on standard input -> its token ids on one line. MODEL is a .slm file, "
+                 "a\ntokenizer.json or a GGUF file.",
              .options = options,
              .n_options = sizeof options / sizeof options[0],
              .min_operands = 1,
@@ -237,7 +238,7 @@ static int info_main(int argc, char **argv)
          .value = &s.quiet}};
     cli c = {.tool = "slm-tokenizer info",
              .synopsis = "MODEL [options]",
-             .summary = "What kind of tokenizer a .slm file or tokenizer.json holds.",
+             .summary = "What kind of tokenizer a .slm file, tokenizer.json or GGUF file holds.",
              .options = options,
              .n_options = sizeof options / sizeof options[0],
              .min_operands = 1,

@@ -502,6 +502,19 @@ static int read_ids(reading *r)
     return code;
 }
 
+int gguf_config_read_ids(gguf_model *m, failure *f)
+{
+    reading r = {.m = m, .g = &m->parts[0].g, .f = f};
+    const gguf_pair *tokens;
+    int code = gguf_get_array(r.g, "tokenizer.ggml.tokens", GGUF_STRING, &tokens, f);
+    m->config = slm_config_default();
+    m->config.n_vocab = 0;
+    if (code == EXIT_OK && tokens) {
+        m->config.n_vocab = tokens->n_elements < UINT32_MAX ? (uint32_t)tokens->n_elements : 0;
+    }
+    return code ? code : read_ids(&r);
+}
+
 int gguf_config_read(gguf_model *m, notes *w, failure *f)
 {
     static int (*const steps[])(reading *) = {read_family, refuse_features, read_sizes, read_layers,

@@ -378,6 +378,13 @@ int gguf_model_open(const char *path, bool want_tokenizer, gguf_model *m, notes 
     return code == EXIT_OK && want_tokenizer ? gguf_tokenizer_read(m, w, f) : code;
 }
 
+int gguf_model_open_tokenizer(const char *path, gguf_model *m, notes *w, failure *f)
+{
+    int code = open_parts(m, path, f);
+    code = code ? code : gguf_config_read_ids(m, f);
+    return code ? code : gguf_tokenizer_read(m, w, f);
+}
+
 void gguf_model_free(gguf_model *m)
 {
     for (uint32_t i = 0; i < m->n_parts; i++) {

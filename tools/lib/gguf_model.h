@@ -53,6 +53,10 @@ bool gguf_is_file(const char *path);
 int gguf_model_open(const char *path, bool want_tokenizer, gguf_model *m, notes *w, failure *f);
 void gguf_model_free(gguf_model *m); /* accepts a zeroed one */
 
+/* The tokenizer alone: the file need not have tensors, nor a configuration. Of m->config only the
+ * ids and n_vocab are set then. */
+int gguf_model_open_tokenizer(const char *path, gguf_model *m, notes *w, failure *f);
+
 /* The tensor of that name in any part, or NULL. */
 gguf_found *gguf_model_find(const gguf_model *m, const char *name);
 
@@ -66,6 +70,9 @@ static inline const uint8_t *gguf_tensor_data(const gguf_model *m, const gguf_fo
 
 /* Metadata of the first part and the list of tensors -> m->family, m->config. */
 int gguf_config_read(gguf_model *m, notes *w, failure *f);
+
+/* The number of tokens, BOS and stop ids -> m->config, without the rest of it. */
+int gguf_config_read_ids(gguf_model *m, failure *f);
 
 /* The tokenizer's keys -> m->tokenizer. Needs the configuration. */
 int gguf_tokenizer_read(gguf_model *m, notes *w, failure *f);

@@ -2,12 +2,14 @@
 #include "lib/text_model.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "format/slm_file.h"
+#include "lib/gguf_model.h"
 #include "text/chat.h"
 #include "text/payload.h"
 #include "text/tokenizer.h"
@@ -85,6 +87,35 @@ static int open_json(text_model *m, failure *f)
     return open_payload(m, m->built.chat, m->built.n_chat, f);
 }
 
+/* ---- Other sources --------------------------------------------------------------------------- */
+
+static void keep_warnings(text_model *m, const notes *w)
+{
+    size_t used = 0;
+    for (uint32_t i = 0; i < w->n && used < sizeof m->warnings; i++) {
+        int n = snprintf(m->warnings + used, sizeof m->warnings - used, "%s\n", w->text[i]);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static int open_gguf(text_model *m, failure *f)
+{
+    gguf_model g = {0};
+    notes *w = (notes *)calloc(1, sizeof *w);
+    if (!w) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
+    }
+    int code = gguf_model_open_tokenizer(m->path, &g, w, f);
+    keep_warnings(m, w);
+    m->built = g.tokenizer;
+    g.tokenizer = (tokenizer_payload){0};
+    gguf_model_free(&g);
+    free(w);
+    m->payload = m->built.tokenizer;
+    m->n_payload = m->built.n_tokenizer;
+    return code ? code : open_payload(m, m->built.chat, m->built.n_chat, f);
+}
+
 /* ---- .slm ------------------------------------------------------------------------------------ */
 
 static int open_sections(text_model *m, slm_arena *arena, failure *f)
@@ -135,7 +166,10 @@ int text_model_open(text_model *m, const char *path, failure *f)
     memset(m, 0, sizeof *m);
     m->file.fd = -1;
     m->path = path;
-    return n > 5 && strcmp(path + n - 5, ".json") == 0 ? open_json(m, f) : open_slm(m, f);
+    if (n > 5 && strcmp(path + n - 5, ".json") == 0) {
+        return open_json(m, f);
+    }
+    return gguf_is_file(path) ? open_gguf(m, f) : open_slm(m, f);
 }
 
 int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,

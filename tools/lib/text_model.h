@@ -1,4 +1,4 @@
-/* text_model.h - the tokenizer of a .slm file, or one built in memory from a tokenizer.json. */
+/* text_model.h - the tokenizer of a .slm file, or one built in memory from another source. */
 #ifndef SLM_TOOLS_TEXT_MODEL_H
 #define SLM_TOOLS_TEXT_MODEL_H
 
@@ -19,6 +19,7 @@ typedef struct text_model {
 } text_model;
 
 /* A path that ends in ".json" is a tokenizer.json; a tokenizer_config.json beside it is read too.
+ * GGUF and .slm files say themselves what they are.
  * m is then the caller's to close, also on failure. */
 int text_model_open(text_model *m, const char *path, failure *f);
 
