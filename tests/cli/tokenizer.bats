@@ -83,3 +83,9 @@ assert json.loads(sys.argv[1])["error"]["exit_code"] == 3' "$output"
     run -3 "$TOKENIZER" info "$T/bare.slm"
     [[ "$output" == *"carries no tokenizer"* ]]
 }
+
+@test "NFC of every character, alone and among others, is Python's" {
+    python3 tests/cli/nfc_tokenizer.py "$T"
+    "$TOKENIZER" encode "$T/tokenizer.json" -q < "$T/text" > "$T/ids"
+    "$TOKENIZER" decode "$T/tokenizer.json" -q < "$T/ids" | cmp - "$T/normal"
+}
