@@ -10,6 +10,7 @@ static slm_file file;
 static slm_config config;
 static tensor_plan plan[1024];
 static failure f;
+static bool with_positions; /* in the next model */
 
 static void model(uint32_t n_layers, bool tied, uint32_t d_model, uint32_t d_ff)
 {
@@ -21,6 +22,8 @@ static void model(uint32_t n_layers, bool tied, uint32_t d_model, uint32_t d_ff)
     config.n_heads = config.n_kv_heads = 1;
     config.head_dim = d_model;
     config.tied_output = tied;
+    config.n_context = 16;
+    config.learned_positions = with_positions;
     file.tensors = tensors;
     file.n_tensors = slm_config_n_tensors(&config);
     for (uint32_t i = 0; i < file.n_tensors; i++) {
@@ -108,6 +111,16 @@ static void small_mixes(void)
                  "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 ");
 }
 
+static void positions_are_left(void)
+{
+    with_positions = true;
+    model(4, true, 64, 96);
+    with_positions = false;
+    CHECK_U64(make("Q4_K_M"), EXIT_OK);
+    CHECK_U64(planned("position_embd.weight")->to, SLM_TYPE_BF16);
+    CHECK(!planned("position_embd.weight")->kept);
+}
+
 static void pure_types(void)
 {
     static const char *const pure[] = {"Q8_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K"};
@@ -152,6 +165,7 @@ int main(void)
     RUN(medium_mixes);
     RUN(small_mixes);
     RUN(pure_types);
+    RUN(positions_are_left);
     RUN(rows_that_blocks_cannot_hold);
     RUN(quantized_input_is_refused);
     return test_finish();

@@ -91,7 +91,7 @@ int quantize_plan_make(const char *path, const slm_file *file, const slm_config 
                         "%s: tensor '%.*s' is %s already; quantize from the F32, F16 or BF16 model",
                         path, (int)t->name_bytes, t->name, slm_type_name(t->type));
         }
-        if (t->rank == 2) {
+        if (t->rank == 2 && !is_named(t, "position_embd.weight")) { /* added, never multiplied */
             p.kept = t->dims[1] % SLM_SUB_BLOCK != 0;
             p.to = p.kept        ? unblocked_type(t->type)
                    : mix->is_mix ? mixed_type(t, config, mix)
