@@ -191,7 +191,7 @@ static int encode_main(int argc, char **argv)
              .synopsis = "MODEL [options] < TEXT",
              .summary =
                  "Text on standard input -> its token ids on one line. MODEL is a .slm file, "
-                 "a\ntokenizer.json or a GGUF file.",
+                 "a\ntokenizer.json, a GGUF file, a tokenizer.model or a tokenizer.bin.",
              .options = options,
              .n_options = sizeof options / sizeof options[0],
              .min_operands = 1,

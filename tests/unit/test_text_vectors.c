@@ -74,6 +74,7 @@ static bool encodes_to(const text_model *m, const char *text, size_t n, uint32_t
     return same;
 }
 
+/* A folder with a tokenizer.json, or a file of another kind. */
 static bool open_shared(text_model *m, const char *model)
 {
     char path[4096];
@@ -82,7 +83,8 @@ static bool open_shared(text_model *m, const char *model)
         test_skip("needs shared");
         return false;
     }
-    snprintf(path, sizeof path, "%s/%s/tokenizer.json", test_shared(), model);
+    snprintf(path, sizeof path, "%s/%s%s", test_shared(), model,
+             strrchr(model, '.') ? "" : "/tokenizer.json");
     int code = text_model_open(m, path, &f);
     if (code != EXIT_OK) {
         printf("# %s\n", f.text);
@@ -139,6 +141,23 @@ static void qwen2_vectors(void)
 static void gemma_vectors(void)
 {
     vectors("gemma-4", "tokenizers/gemma3", 46);
+}
+
+static void gguf_vectors(void)
+{
+    vectors("llama-spm", "tokenizers/vectors/ggml-vocab-llama-spm.gguf", 46);
+    vectors("phi-3", "tokenizers/vectors/ggml-vocab-phi-3.gguf", 46);
+    vectors("gpt-2", "tokenizers/vectors/ggml-vocab-gpt-2.gguf", 46);
+}
+
+static void sentencepiece_vectors(void)
+{
+    vectors("llama-spm", "tokenizers/llama2/tokenizer.model", 46);
+}
+
+static void llama2c_vectors(void)
+{
+    vectors("llama-spm", "tokenizers/llama2/tokenizer.bin", 46);
 }
 
 /* ---- Ids of the Hugging Face library --------------------------------------------------------- */
@@ -214,6 +233,9 @@ int main(void)
     RUN(llama3_vectors);
     RUN(qwen2_vectors);
     RUN(gemma_vectors);
+    RUN(gguf_vectors);
+    RUN(sentencepiece_vectors);
+    RUN(llama2c_vectors);
     RUN(demo_golden);
     RUN(gpt2_golden);
     RUN(llama3_golden);

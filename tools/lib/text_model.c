@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "format/slm_file.h"
 #include "lib/gguf_model.h"
+#include "lib/scored_pieces.h"
 #include "text/chat.h"
 #include "text/payload.h"
 #include "text/tokenizer.h"
@@ -98,18 +99,35 @@ static void keep_warnings(text_model *m, const notes *w)
     }
 }
 
-static int open_gguf(text_model *m, failure *f)
+static int read_gguf(text_model *m, notes *w, failure *f)
 {
     gguf_model g = {0};
+    int code = gguf_model_open_tokenizer(m->path, &g, w, f);
+    m->built = g.tokenizer;
+    g.tokenizer = (tokenizer_payload){0};
+    gguf_model_free(&g);
+    return code;
+}
+
+static int read_pieces(text_model *m, notes *w, failure *f)
+{
+    char *bytes = NULL;
+    size_t n_bytes = 0;
+    int code = input_slurp(m->path, MAX_JSON, &bytes, &n_bytes, f);
+    code = code ? code
+                : tokenizer_from_pieces(m->path, (const uint8_t *)bytes, n_bytes, &m->built, w, f);
+    free(bytes);
+    return code;
+}
+
+static int open_vocabulary(text_model *m, int (*read)(text_model *, notes *, failure *), failure *f)
+{
     notes *w = (notes *)calloc(1, sizeof *w);
     if (!w) {
         return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
     }
-    int code = gguf_model_open_tokenizer(m->path, &g, w, f);
+    int code = read(m, w, f);
     keep_warnings(m, w);
-    m->built = g.tokenizer;
-    g.tokenizer = (tokenizer_payload){0};
-    gguf_model_free(&g);
     free(w);
     m->payload = m->built.tokenizer;
     m->n_payload = m->built.n_tokenizer;
@@ -160,16 +178,24 @@ static int open_slm(text_model *m, failure *f)
     return code;
 }
 
+static bool ends_in(const char *path, const char *ending)
+{
+    size_t n = strlen(path), k = strlen(ending);
+    return n > k && strcmp(path + n - k, ending) == 0;
+}
+
 int text_model_open(text_model *m, const char *path, failure *f)
 {
-    size_t n = strlen(path);
     memset(m, 0, sizeof *m);
     m->file.fd = -1;
     m->path = path;
-    if (n > 5 && strcmp(path + n - 5, ".json") == 0) {
+    if (ends_in(path, ".json")) {
         return open_json(m, f);
     }
-    return gguf_is_file(path) ? open_gguf(m, f) : open_slm(m, f);
+    if (ends_in(path, ".model") || ends_in(path, ".bin")) {
+        return open_vocabulary(m, read_pieces, f);
+    }
+    return gguf_is_file(path) ? open_vocabulary(m, read_gguf, f) : open_slm(m, f);
 }
 
 int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,

@@ -19,7 +19,8 @@ typedef struct text_model {
 } text_model;
 
 /* A path that ends in ".json" is a tokenizer.json; a tokenizer_config.json beside it is read too.
- * GGUF and .slm files say themselves what they are.
+ * One that ends in ".model" is SentencePiece's, in ".bin" llama2.c's tokenizer.bin; GGUF and .slm
+ * files say themselves what they are.
  * m is then the caller's to close, also on failure. */
 int text_model_open(text_model *m, const char *path, failure *f);
 
