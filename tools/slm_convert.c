@@ -13,10 +13,11 @@
 #include "lib/gguf_convert.h"
 #include "lib/hf_model.h"
 #include "lib/torch_model.h"
+#include "lib/vocabulary_file.h"
 
 typedef struct options {
     const char *folder, *out, *dtype, *format, *to;
-    bool force, json, quiet, progress, tokenizer;
+    bool force, json, quiet, progress, tokenizer, vocab_only;
 } options;
 
 static slm_type target_type(const options *o, const hf_tensor *t)
@@ -157,6 +158,30 @@ static int open_source(const options *o, hf_model *m, notes *w, failure *f)
     return hf_model_open(o->folder, o->tokenizer, m, w, f);
 }
 
+/* A file that only tokenizes. */
+static int convert_vocabulary(const cli *c, const options *o)
+{
+    failure f = {0};
+    notes *w = calloc(1, sizeof *w);
+    uint32_t n_tokens = 0;
+    uint64_t n_bytes = 0;
+    int code = w ? check_options(o, &f) : fail(&f, EXIT_RESOURCE, "no memory");
+    code = code ? code : vocabulary_to_slm(o->folder, o->out, o->force, &n_tokens, &n_bytes, w, &f);
+    if (w && !o->quiet) {
+        convert_report_warnings(w);
+    }
+    if (code != EXIT_OK) {
+        code = cli_report(c, &f);
+    } else if (o->json) {
+        convert_report_vocabulary(w, o->folder, o->out, n_tokens, n_bytes);
+    } else if (!o->quiet) {
+        fprintf(stderr, "%s: %u tokens, no model, %.2f MB\n", o->out, n_tokens,
+                (double)n_bytes / 1e6);
+    }
+    free(w);
+    return code;
+}
+
 static int convert(const cli *c, options *o, int progress_mode)
 {
     failure f = {0};
@@ -223,6 +248,10 @@ int main(int argc, char **argv)
          .help = "--no-tokenizer converts the weights alone",
          .kind = CLI_FLAG,
          .value = &o.tokenizer},
+        {.name = "vocab-only",
+         .help = "FILE's tokenizer alone: a GGUF file, tokenizer.json, .model or .bin",
+         .kind = CLI_FLAG,
+         .value = &o.vocab_only},
         {.name = "force",
          .help = "replace an existing output file",
          .kind = CLI_FLAG,
@@ -263,6 +292,9 @@ int main(int argc, char **argv)
         return code;
     }
     o.folder = operands[0];
+    if (o.vocab_only) {
+        return cli_finish(&c, convert_vocabulary(&c, &o));
+    }
     int mode = cli_seen(&c, "progress") ? (o.progress ? PROGRESS_ON : PROGRESS_OFF)
                : o.quiet                ? PROGRESS_OFF
                                         : PROGRESS_AUTO;

@@ -28,6 +28,10 @@ static void print_size(uint64_t n_bytes)
 static void print_config(const inspection *r)
 {
     const slm_config *c = &r->config;
+    if (strcmp(r->file.architecture, SLM_ARCHITECTURE_TOKENIZER) == 0) {
+        printf("  architecture  none: a tokenizer without a model\n");
+        return;
+    }
     printf("  architecture  %s", r->file.architecture);
     if (r->has_config) {
         printf(": %" PRIu32 " layers, d_model %" PRIu32 ", %" PRIu32 "/%" PRIu32

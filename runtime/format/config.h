@@ -107,6 +107,10 @@ slm_status slm_config_check(const slm_config *config, slm_error *error);
  * for going back to other formats; the numbers follow from slm_config alone. */
 const char *const *slm_architectures(void);
 
+/* The architecture of a file that holds a tokenizer and no model: its configuration has the least
+ * legal numbers, its one tensor is an element 0 named "none". No model can be made of it. */
+#define SLM_ARCHITECTURE_TOKENIZER "tokenizer"
+
 /* One tensor that an architecture with this configuration must have. */
 typedef struct slm_tensor_spec {
     char name[64]; /* NUL-terminated, "blk.3.attn_q.weight" */

@@ -288,6 +288,10 @@ static bool is_known(const char *architecture)
 slm_status slm_config_check_tensors(const slm_config *config, const slm_file *file,
                                     slm_error *error)
 {
+    if (strcmp(file->architecture, SLM_ARCHITECTURE_TOKENIZER) == 0) {
+        return slm_fail(error, SLM_ERR_ARCHITECTURE, 0,
+                        "the file holds a tokenizer only, no model; slm-tokenizer reads it");
+    }
     if (!is_known(file->architecture)) {
         return slm_fail(error, SLM_ERR_ARCHITECTURE, 0,
                         "architecture '%s' is unknown to this build; update slm",

@@ -14,3 +14,20 @@ setup() {
     run "$TOKENIZER" info "$BATS_TEST_TMPDIR/t.bin"
     [ "$status" -eq 3 ]
 }
+
+@test "--vocab-only: a file that tokenizes as its source does, is valid, and does not run" {
+    source=evals/models/tinystories-2.6m/tokenizer.json
+    out="$BATS_TEST_TMPDIR/v.slm"
+    "${SLM_BIN:-bin}/slm-convert" "$source" --vocab-only -o "$out" -q
+    "${SLM_BIN:-bin}/slm-validate" "$out" | grep "a tokenizer without a model"
+    text="once upon a time, lily's 12 dogs"
+    ids=$("$TOKENIZER" encode "$source" <<< "$text")
+    [ "$("$TOKENIZER" encode "$out" <<< "$text")" = "$ids" ]
+    run "${SLM_BIN:-bin}/slm-run" "$out" -p hello
+    [ "$status" -eq 3 ] && [[ "$output" == *"tokenizer only"* ]]
+    run "${SLM_BIN:-bin}/slm-quantize" "$out" -o "$out.q"
+    [ "$status" -eq 3 ] && [[ "$output" == *"tokenizer only"* ]]
+    run "${SLM_BIN:-bin}/slm-convert" "$out" --vocab-only -o "$BATS_TEST_TMPDIR/w.slm"
+    [ "$status" -eq 3 ] && [[ "$output" == *"already"* ]]
+    [ ! -e "$BATS_TEST_TMPDIR/w.slm" ]
+}

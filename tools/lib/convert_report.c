@@ -50,6 +50,32 @@ static void report_config(json_out *j, const slm_config *c)
     json_object_end(j);
 }
 
+static void report_warnings(json_out *j, const notes *w)
+{
+    json_array(j, "warnings");
+    for (uint32_t i = 0; i < w->n; i++) {
+        json_string(j, NULL, w->text[i]);
+    }
+    json_array_end(j);
+}
+
+void convert_report_vocabulary(const notes *w, const char *in, const char *out, uint32_t n_tokens,
+                               uint64_t n_bytes)
+{
+    json_out j;
+    json_begin(&j, stdout, false);
+    json_object(&j, NULL);
+    json_string(&j, "tool", "slm-convert");
+    json_string(&j, "input", in);
+    json_string(&j, "output", out);
+    json_u64(&j, "bytes", n_bytes);
+    json_string(&j, "architecture", "tokenizer");
+    json_u64(&j, "n_tokens", n_tokens);
+    report_warnings(&j, w);
+    json_object_end(&j);
+    json_end(&j);
+}
+
 void convert_report_json(const notes *w, const convert_summary *r)
 {
     json_out j;
@@ -72,11 +98,7 @@ void convert_report_json(const notes *w, const convert_summary *r)
     report_config(&j, r->config);
     json_u64(&j, "tokenizer_bytes", r->tokenizer->n_tokenizer);
     json_bool(&j, "chat", r->tokenizer->chat != NULL);
-    json_array(&j, "warnings");
-    for (uint32_t i = 0; i < w->n; i++) {
-        json_string(&j, NULL, w->text[i]);
-    }
-    json_array_end(&j);
+    report_warnings(&j, w);
     json_object_end(&j);
     json_end(&j);
 }

@@ -20,6 +20,10 @@ typedef struct convert_summary {
 /* One document on stdout. */
 void convert_report_json(const notes *w, const convert_summary *r);
 
+/* The document for a file that only tokenizes. */
+void convert_report_vocabulary(const notes *w, const char *in, const char *out, uint32_t n_tokens,
+                               uint64_t n_bytes);
+
 /* One line on stderr. */
 void convert_report_people(const convert_summary *r);
 

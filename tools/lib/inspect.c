@@ -74,7 +74,12 @@ static void inspect_config(inspection *r)
         error.offset += s->offset; /* it speaks of the section */
     }
     r->has_config = note(r, status, &error);
-    if (r->has_config) {
+    if (strcmp(r->file.architecture, SLM_ARCHITECTURE_TOKENIZER) == 0) {
+        if (!slm_file_section(&r->file, SLM_SECTION_TOKENIZER)) {
+            add_problem(r, EXIT_INPUT, SLM_ERR_TOKENIZER, 0,
+                        "section TOKN is missing in a file that holds only a tokenizer");
+        }
+    } else if (r->has_config) {
         note(r, slm_config_check_tensors(&r->config, &r->file, &error), &error);
     }
 }
