@@ -12,12 +12,13 @@
 #include "lib/convert_report.h"
 #include "lib/gguf_convert.h"
 #include "lib/hf_model.h"
+#include "lib/inspect_source.h"
 #include "lib/torch_model.h"
 #include "lib/vocabulary_file.h"
 
 typedef struct options {
     const char *folder, *out, *dtype, *format, *to;
-    bool force, json, quiet, progress, tokenizer, vocab_only;
+    bool force, json, quiet, progress, tokenizer, vocab_only, inspect;
 } options;
 
 static slm_type target_type(const options *o, const hf_tensor *t)
@@ -127,10 +128,13 @@ static int write_file(const options *o, hf_model *m, convert_summary *r, progres
 static int check_options(const options *o, failure *f)
 {
     static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
-    if (!o->out) {
+    if (o->inspect && (o->out || o->vocab_only || strcmp(o->to, "slm") != 0)) {
+        return fail(f, EXIT_USAGE, "--inspect writes nothing: leave out -o, --to and --vocab-only");
+    }
+    if (!o->out && !o->inspect) {
         return fail(f, EXIT_USAGE, "-o is missing: name the .slm file to write");
     }
-    if (strcmp(o->out, "-") == 0) {
+    if (o->out && strcmp(o->out, "-") == 0) {
         return fail(f, EXIT_USAGE, "-o -: the header is written last, so a file is needed");
     }
     if (strcmp(o->format, "auto") != 0 && strcmp(o->format, "torch") != 0 &&
@@ -180,6 +184,13 @@ static int convert_vocabulary(const cli *c, const options *o)
     }
     free(w);
     return code;
+}
+
+static int inspect(cli *c, const options *o)
+{
+    failure f = {0};
+    source_job job = {o->folder, o->format, o->tokenizer, o->json, o->quiet};
+    return check_options(o, &f) == EXIT_OK ? source_inspect(c, &job) : cli_report(c, &f);
 }
 
 static int convert(const cli *c, options *o, int progress_mode)
@@ -252,6 +263,10 @@ int main(int argc, char **argv)
          .help = "FILE's tokenizer alone: a GGUF file, tokenizer.json, .model or .bin",
          .kind = CLI_FLAG,
          .value = &o.vocab_only},
+        {.name = "inspect",
+         .help = "show what is in the input and what would become of it; write nothing",
+         .kind = CLI_FLAG,
+         .value = &o.inspect},
         {.name = "force",
          .help = "replace an existing output file",
          .kind = CLI_FLAG,
@@ -285,13 +300,17 @@ int main(int argc, char **argv)
         .operands = operands,
         .epilog = "slm-convert smollm2-135m/ -o smollm2.slm\n"
                   "slm-convert TinyStories-656K -o tiny.slm --dtype f16\n"
-                  "slm-convert model-Q4_K_M.gguf -o model.slm",
+                  "slm-convert model-Q4_K_M.gguf -o model.slm\n"
+                  "slm-convert --inspect pytorch_model.bin",
     };
     int code = cli_parse(&c, argc, argv);
     if (code >= 0) {
         return code;
     }
     o.folder = operands[0];
+    if (o.inspect) {
+        return cli_finish(&c, inspect(&c, &o));
+    }
     if (o.vocab_only) {
         return cli_finish(&c, convert_vocabulary(&c, &o));
     }

@@ -44,6 +44,8 @@ static void put_string(json_out *j, const char *s, size_t n)
             fputs("\\t", out);
         } else if (c < 0x20 || c == 0x7f) {
             fprintf(out, "\\u%04x", c);
+        } else if (c == 0xc2 && (unsigned char)s[i + 1] < 0xa0) { /* C1 move cursors too */
+            fprintf(out, "\\u%04x", (unsigned char)s[i + 1]);
         } else {
             fwrite(s + i, 1, length, out);
         }
