@@ -13,12 +13,13 @@
 #include "lib/gguf_convert.h"
 #include "lib/hf_model.h"
 #include "lib/inspect_source.h"
+#include "lib/text_model.h"
 #include "lib/torch_model.h"
 #include "lib/vocabulary_file.h"
 
 typedef struct options {
-    const char *folder, *out, *dtype, *format, *to;
-    bool force, json, quiet, progress, tokenizer, vocab_only, inspect;
+    const char *folder, *out, *dtype, *format, *to, *tokenizer;
+    bool force, json, quiet, progress, no_tokenizer, vocab_only, inspect;
 } options;
 
 static slm_type target_type(const options *o, const hf_tensor *t)
@@ -141,6 +142,10 @@ static int check_options(const options *o, failure *f)
         strcmp(o->format, "llama2c") != 0) {
         return fail(f, EXIT_USAGE, "--format %s: must be auto, torch or llama2c", o->format);
     }
+    if (o->tokenizer && (o->no_tokenizer || o->vocab_only || strcmp(o->to, "gguf") == 0 ||
+                         gguf_is_file(o->folder))) {
+        return fail(f, EXIT_USAGE, "--tokenizer: is for sources without one, and for them alone");
+    }
     if (strcmp(o->to, "slm") != 0 && strcmp(o->to, "gguf") != 0) {
         return fail(f, EXIT_USAGE, "--to %s: must be slm or gguf", o->to);
     }
@@ -156,10 +161,13 @@ static int check_options(const options *o, failure *f)
 static int open_source(const options *o, hf_model *m, notes *w, failure *f)
 {
     struct stat s;
-    if (*o->folder != 0 && stat(o->folder, &s) == 0 && S_ISREG(s.st_mode)) {
-        return checkpoint_open(o->folder, o->format, o->tokenizer, m, w, f);
-    }
-    return hf_model_open(o->folder, o->tokenizer, m, w, f);
+    bool file = *o->folder != 0 && stat(o->folder, &s) == 0 && S_ISREG(s.st_mode);
+    bool own = !o->no_tokenizer && !o->tokenizer;
+    int code = file ? checkpoint_open(o->folder, o->format, own, m, w, f)
+                    : hf_model_open(o->folder, own, m, w, f);
+    return code == EXIT_OK && o->tokenizer
+               ? text_model_take(o->tokenizer, m->hf.config.n_vocab, &m->tokenizer, w, f)
+               : code;
 }
 
 /* A file that only tokenizes. */
@@ -189,7 +197,7 @@ static int convert_vocabulary(const cli *c, const options *o)
 static int inspect(cli *c, const options *o)
 {
     failure f = {0};
-    source_job job = {o->folder, o->format, o->tokenizer, o->json, o->quiet};
+    source_job job = {o->folder, o->format, !o->no_tokenizer && !o->tokenizer, o->json, o->quiet};
     return check_options(o, &f) == EXIT_OK ? source_inspect(c, &job) : cli_report(c, &f);
 }
 
@@ -198,7 +206,7 @@ static int convert(const cli *c, options *o, int progress_mode)
     failure f = {0};
     hf_model m = {.open = {.fd = -1}, .open_index = UINT32_MAX};
     gguf_model g = {0};
-    gguf_job job = {o->folder, o->out, o->dtype, o->force, o->tokenizer};
+    gguf_job job = {o->folder, o->out, o->dtype, o->force, !o->no_tokenizer};
     convert_summary r = {.input = o->folder, .output = o->out};
     progress p;
     notes *w = calloc(1, sizeof *w);
@@ -231,7 +239,7 @@ static int convert(const cli *c, options *o, int progress_mode)
 
 int main(int argc, char **argv)
 {
-    options o = {.dtype = "keep", .format = "auto", .to = "slm", .tokenizer = true};
+    options o = {.dtype = "keep", .format = "auto", .to = "slm"};
     cli_option table[] = {
         /* lint: long because it is one table */
         {.name = "output",
@@ -256,9 +264,14 @@ int main(int argc, char **argv)
          .kind = CLI_STRING,
          .value = &o.to},
         {.name = "tokenizer",
-         .help = "--no-tokenizer converts the weights alone",
-         .kind = CLI_FLAG,
+         .argument = "FILE",
+         .help = "for a source without one: tokenizer.json, .model, .bin, or a GGUF file's",
+         .kind = CLI_STRING,
          .value = &o.tokenizer},
+        {.name = "no-tokenizer",
+         .help = "convert the weights alone",
+         .kind = CLI_FLAG,
+         .value = &o.no_tokenizer},
         {.name = "vocab-only",
          .help = "FILE's tokenizer alone: a GGUF file, tokenizer.json, .model or .bin",
          .kind = CLI_FLAG,

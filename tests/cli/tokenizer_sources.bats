@@ -31,3 +31,24 @@ setup() {
     [ "$status" -eq 3 ] && [[ "$output" == *"already"* ]]
     [ ! -e "$BATS_TEST_TMPDIR/w.slm" ]
 }
+
+@test "--tokenizer gives a llama2.c checkpoint its text; one too large is refused" {
+    dir="${SLM_SHARED:-../shared}/models/stories260K"
+    [ -d "$dir" ] || skip "needs shared"
+    out="$BATS_TEST_TMPDIR/s.slm"
+    "${SLM_BIN:-bin}/slm-convert" "$dir/stories260K.bin" --tokenizer "$dir/tok512.bin" -o "$out" -q
+    "${SLM_BIN:-bin}/slm-validate" -q "$out"
+    text="Once upon a time, there was a little girl named Lily."
+    [ "$("$TOKENIZER" encode "$out" <<< "$text")" = \
+        "$("$TOKENIZER" encode -q "$dir/stories260K.gguf" <<< "$text")" ]
+    [[ "$("${SLM_BIN:-bin}/slm-run" "$out" -p "Once upon a time" -n 12 --temp 0 -q)" == \
+        *"little girl"* ]]
+    run "${SLM_BIN:-bin}/slm-convert" "$dir/stories260K.bin" -o "$out.2" \
+        --tokenizer evals/models/tinystories-2.6m/tokenizer.json
+    [ "$status" -eq 3 ] && [[ "$output" == *"but the model has 512 rows"* ]]
+    run "${SLM_BIN:-bin}/slm-convert" "$dir/stories260K.bin" -o "$out.2"
+    [ "$status" -eq 3 ] && [[ "$output" == *"--tokenizer FILE"* ]]
+    run "${SLM_BIN:-bin}/slm-convert" "$dir/stories260K.gguf" -o "$out.2" \
+        --tokenizer "$dir/tok512.bin"
+    [ "$status" -eq 2 ]
+}

@@ -225,6 +225,31 @@ int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uin
     return EXIT_OK;
 }
 
+int text_model_take(const char *path, uint32_t n_vocab, tokenizer_payload *payload, notes *w,
+                    failure *f)
+{
+    text_model m;
+    int code = text_model_open(&m, path, f);
+    uint32_t n = code == EXIT_OK ? slm_token_count(m.tokenizer) : 0;
+    note_lines(w, m.warnings);
+    if (code == EXIT_OK && m.built.n_tokenizer == 0) {
+        code = fail(f, EXIT_INPUT, "%s: a .slm file is not taken as a tokenizer", path);
+    } else if (code == EXIT_OK && n > n_vocab) {
+        code =
+            fail(f, EXIT_INPUT, "%s: has %u tokens, but the model has %u rows", path, n, n_vocab);
+    }
+    if (code == EXIT_OK) {
+        *payload = m.built;
+        m.built = (tokenizer_payload){0};
+        if (n < n_vocab) {
+            note(w, "%s: %u tokens for %u rows of the model: the rest is padding", path, n,
+                 n_vocab);
+        }
+    }
+    text_model_close(&m);
+    return code;
+}
+
 void text_model_close(text_model *m)
 {
     tokenizer_payload_free(&m->built);

@@ -2,6 +2,7 @@
 #ifndef SLM_TOOLS_TEXT_MODEL_H
 #define SLM_TOOLS_TEXT_MODEL_H
 
+#include "lib/convert_notes.h"
 #include "lib/input.h"
 #include "lib/tokenizer_json.h"
 
@@ -27,6 +28,10 @@ int text_model_open(text_model *m, const char *path, failure *f);
 /* Text -> malloc'd ids (the caller's to free). flags: SLM_ENCODE_*. */
 int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,
                       int32_t **ids, size_t *n_ids, failure *f);
+
+/* The payloads that such a file (but a .slm) gives a model with n_vocab rows. */
+int text_model_take(const char *path, uint32_t n_vocab, tokenizer_payload *payload, notes *w,
+                    failure *f);
 
 void text_model_close(text_model *m);
 

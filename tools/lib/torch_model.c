@@ -461,7 +461,8 @@ int checkpoint_open(const char *path, const char *format, bool want_tokenizer, h
     }
     if (code == EXIT_OK && want_tokenizer) {
         code = fail(f, EXIT_INPUT,
-                    "%s: there is no tokenizer in it (--no-tokenizer converts the weights alone)",
+                    "%s: there is no tokenizer in it; --tokenizer FILE names one, --no-tokenizer "
+                    "converts the weights alone",
                     path);
     }
     input_close(&in);
