@@ -144,7 +144,7 @@ static bool read_zip64_extra(const uint8_t *extra, uint32_t n, uint64_t *fields[
                              uint32_t n_fields)
 {
     byte_reader r = byte_reader_view(extra, n);
-    while (r.n_bytes - r.pos >= 4) {
+    while (!r.failed && r.n_bytes - r.pos >= 4) { /* a field may claim more than there is */
         uint16_t id = read_u16(&r), size = read_u16(&r);
         const uint8_t *body = read_bytes(&r, size);
         if (!body || id != EXTRA_ZIP64) {
