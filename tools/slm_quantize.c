@@ -73,14 +73,15 @@ static int extend_provenance(const quantizer *q, char **text, failure *f)
         return f->exit_code;
     }
     json_t *steps = json_in_get(root, "steps");
+    int failed = 0;
     if (!json_is_array(steps)) {
         steps = json_pack("[]");
-        json_object_set_new(root, "steps", steps);
+        failed |= json_object_set_new(root, "steps", steps);
     }
-    json_array_append_new(steps, json_pack("{s:s, s:s, s:s, s:s}", "tool", "slm-quantize",
-                                           "version", SLM_VERSION, "type", q->report.mix->name,
-                                           "source_content_checksum", checksum));
-    *text = json_dumps(root, JSON_COMPACT);
+    failed |= json_array_append_new(
+        steps, json_pack("{s:s, s:s, s:s, s:s}", "tool", "slm-quantize", "version", SLM_VERSION,
+                         "type", q->report.mix->name, "source_content_checksum", checksum));
+    *text = failed ? NULL : json_in_text(root);
     json_decref(root);
     return *text ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory for the provenance");
 }

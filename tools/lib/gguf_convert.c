@@ -230,7 +230,7 @@ static int write_provenance(const gguf_job *job, const gguf_model *m, slm_writer
 {
     char *json = NULL;
     size_t n_json = 0;
-    FILE *text = open_memstream(&json, &n_json);
+    FILE *text = json_open_memory(&json, &n_json);
     if (!text) {
         return fail(f, EXIT_RESOURCE, "no memory for the provenance");
     }
@@ -258,7 +258,7 @@ static int write_provenance(const gguf_job *job, const gguf_model *m, slm_writer
     json_array_end(&j);
     json_object_end(&j);
     json_end(&j);
-    int code = fclose(text) == 0 ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory");
+    int code = json_close_memory(text) ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory");
     code = code ? code : slm_writer_section(writer, SLM_SECTION_PROVENANCE, json, n_json, f);
     free(json);
     return code;

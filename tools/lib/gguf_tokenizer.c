@@ -477,7 +477,7 @@ static int write_model(vocabulary *v, const pre_kind *kind, json_out *j)
 
 static int write_tokenizer(vocabulary *v, const pre_kind *kind, char **text, size_t *n)
 {
-    FILE *stream = open_memstream(text, n);
+    FILE *stream = json_open_memory(text, n);
     if (!stream) {
         return fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
     }
@@ -495,7 +495,7 @@ static int write_tokenizer(vocabulary *v, const pre_kind *kind, char **text, siz
     code = code ? code : write_model(v, kind, &j);
     json_object_end(&j);
     json_end(&j);
-    return fclose(stream) == 0 ? code : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+    return json_close_memory(stream) ? code : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
 }
 
 /* What tokenizer_config.json would say. */
@@ -509,7 +509,7 @@ static int write_config(vocabulary *v, const pre_kind *kind, char **text, size_t
     if (code != EXIT_OK) {
         return code;
     }
-    FILE *stream = open_memstream(text, n);
+    FILE *stream = json_open_memory(text, n);
     if (!stream) {
         return fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
     }
@@ -523,7 +523,7 @@ static int write_config(vocabulary *v, const pre_kind *kind, char **text, size_t
     }
     json_object_end(&j);
     json_end(&j);
-    return fclose(stream) == 0 ? EXIT_OK : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+    return json_close_memory(stream) ? EXIT_OK : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
 }
 
 static int find_kind(vocabulary *v, const pre_kind **kind)

@@ -224,7 +224,7 @@ int hf_config_check_keys(reading *r)
     for (size_t i = 0; i < sizeof SWITCHED / sizeof SWITCHED[0]; i++) {
         json_t *value = json_object_get(root, SWITCHED[i].key);
         if (!family_reads(family, SWITCHED[i].key) && !is_off(value, SWITCHED[i].off)) {
-            char *shown = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+            char *shown = json_in_text(value);
             int code = fail(r->f, EXIT_INPUT, "%s: %s is %.60s: %s", name, SWITCHED[i].key,
                             shown ? shown : "set", SWITCHED[i].why);
             free(shown);

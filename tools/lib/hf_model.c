@@ -352,8 +352,8 @@ static int insert_template(char **config, size_t *n_config, const char *template
         json_decref(root);
         return fail(f, EXIT_INPUT, "chat_template.jinja: not UTF-8 text");
     }
-    json_object_set_new(root, "chat_template", value);
-    char *merged = json_dumps(root, JSON_COMPACT);
+    int failed = json_object_set_new(root, "chat_template", value);
+    char *merged = failed ? NULL : json_in_text(root);
     json_decref(root);
     if (!merged) {
         return fail(f, EXIT_RESOURCE, "tokenizer_config.json: no memory");

@@ -33,7 +33,7 @@ int hf_model_provenance(const hf_model *m, const char *dtype, char **json, size_
     uint32_t n = m->n_texts;
     const hf_file **files = calloc((size_t)n + m->n_shards + 1, sizeof *files);
     *json = NULL;
-    FILE *stream = files ? open_memstream(json, n_json) : NULL;
+    FILE *stream = files ? json_open_memory(json, n_json) : NULL;
     if (!stream) {
         free(files);
         return fail(f, EXIT_RESOURCE, "no memory for the provenance");
@@ -61,7 +61,7 @@ int hf_model_provenance(const hf_model *m, const char *dtype, char **json, size_
     json_object_end(&j);
     json_end(&j);
     free(files);
-    if (fclose(stream) != 0) {
+    if (!json_close_memory(stream)) {
         free(*json);
         *json = NULL;
         return fail(f, EXIT_RESOURCE, "no memory for the provenance");

@@ -2,6 +2,7 @@
 #include "lib/json_in.h"
 
 #include <math.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,38 @@ static const char *wrong_encoding(const char *text, size_t n_bytes)
     return NULL;
 }
 
+/* Where to go when an allocation fails while Jansson parses. It does not survive that itself: 2.14
+ * drops a character of a string, or reads through a null pointer. What was parsed so far is lost.
+ */
+static _Thread_local jmp_buf *give_up;
+
+static void *allocate(size_t n_bytes)
+{
+    void *block = malloc(n_bytes);
+    if (!block && give_up) {
+        longjmp(*give_up, 1);
+    }
+    return block;
+}
+
+/* json_loadb, or NULL with *out_of_memory set. */
+static json_t *load(const char *text, size_t n_bytes, size_t flags, json_error_t *error,
+                    bool *out_of_memory)
+{
+    jmp_buf place;
+    *out_of_memory = false;
+    json_set_alloc_funcs(allocate, free);
+    give_up = &place;
+    if (setjmp(place) != 0) {
+        give_up = NULL;
+        *out_of_memory = true;
+        return NULL;
+    }
+    json_t *value = json_loadb(text, n_bytes, flags, error);
+    give_up = NULL;
+    return value;
+}
+
 static int parse(const char *name, const char *text, size_t n_bytes, size_t flags, json_t **root,
                  failure *f)
 {
@@ -34,11 +67,12 @@ static int parse(const char *name, const char *text, size_t n_bytes, size_t flag
         return fail(f, EXIT_INPUT, "%s: %s", name, encoding ? encoding : "the file is empty");
     }
     json_error_t error;
-    json_t *value = json_loadb(text, n_bytes, JSON_REJECT_DUPLICATES | flags, &error);
+    bool out_of_memory;
+    json_t *value = load(text, n_bytes, JSON_REJECT_DUPLICATES | flags, &error, &out_of_memory);
+    if (out_of_memory) {
+        return fail(f, EXIT_RESOURCE, "%s: not enough memory to read it", name);
+    }
     if (!value) {
-        if (json_error_code(&error) == json_error_out_of_memory) {
-            return fail(f, EXIT_RESOURCE, "%s: not enough memory to read it", name);
-        }
         return fail(f, EXIT_INPUT, "%s:%d:%d: %s", name, error.line, error.column, error.text);
     }
     if (!json_is_object(value)) {
@@ -60,6 +94,19 @@ int json_in_parse_reals(const char *name, const char *text, size_t n_bytes, json
     return parse(name, text, n_bytes, JSON_DECODE_INT_AS_REAL, root, f);
 }
 
+char *json_in_text(const json_t *value)
+{
+    size_t flags = JSON_ENCODE_ANY | JSON_COMPACT;
+    size_t n = json_dumpb(value, NULL, 0, flags);
+    char *text = n > 0 ? (char *)malloc(n + 1) : NULL;
+    if (text && json_dumpb(value, text, n, flags) == n) {
+        text[n] = 0;
+        return text;
+    }
+    free(text);
+    return NULL;
+}
+
 json_t *json_in_get(json_t *object, const char *key)
 {
     json_t *value = json_object_get(object, key);
@@ -69,7 +116,7 @@ json_t *json_in_get(json_t *object, const char *key)
 int json_in_refuse(const char *name, const char *key, const char *what, const json_t *value,
                    failure *f)
 {
-    char *shown = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *shown = value ? json_in_text(value) : NULL;
     int code;
     if (shown && strlen(shown) > 48) {
         code = fail(f, EXIT_INPUT, "%s: %s must be %s, not %.48s...", name, key, what, shown);

@@ -23,6 +23,10 @@ int json_in_parse(const char *name, const char *text, size_t n_bytes, json_t **r
 int json_in_parse_reals(const char *name, const char *text, size_t n_bytes, json_t **root,
                         failure *f);
 
+/* A value as compact text, malloc'd; NULL without memory (json_dumps would leave bytes out then).
+ */
+char *json_in_text(const json_t *value);
+
 /* The value of a key, borrowed; NULL if it is absent or null. */
 json_t *json_in_get(json_t *object, const char *key);
 

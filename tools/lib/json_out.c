@@ -184,3 +184,73 @@ void json_hex64(json_out *j, const char *key, uint64_t value)
     lead(j, key);
     fprintf(j->stream, "\"%016" PRIx64 "\"", value);
 }
+
+/* ---- Text in memory -------------------------------------------------------------------------- */
+
+typedef struct memory_text {
+    char **text;
+    size_t *n_bytes, room;
+} memory_text;
+
+/* Room for n more bytes and a NUL. */
+static bool grow(memory_text *m, size_t n)
+{
+    if (n >= SIZE_MAX / 2 - *m->n_bytes) {
+        return false;
+    }
+    size_t need = *m->n_bytes + n + 1;
+    if (need > m->room) {
+        char *text = (char *)realloc(*m->text, 2 * need);
+        if (!text) {
+            return false;
+        }
+        *m->text = text;
+        m->room = 2 * need;
+    }
+    return true;
+}
+
+static ssize_t write_memory(void *cookie, const char *bytes, size_t n)
+{
+    memory_text *m = (memory_text *)cookie;
+    if (!grow(m, n)) {
+        return 0; /* the stream's error flag is set */
+    }
+    memcpy(*m->text + *m->n_bytes, bytes, n);
+    *m->n_bytes += n;
+    (*m->text)[*m->n_bytes] = 0;
+    return (ssize_t)n;
+}
+
+static int close_memory(void *cookie)
+{
+    free(cookie);
+    return 0;
+}
+
+FILE *json_open_memory(char **text, size_t *n_bytes)
+{
+    memory_text *m = (memory_text *)malloc(sizeof *m);
+    *text = NULL;
+    *n_bytes = 0;
+    if (!m) {
+        return NULL;
+    }
+    *m = (memory_text){text, n_bytes, 0};
+    cookie_io_functions_t io = {.write = write_memory, .close = close_memory};
+    FILE *stream = grow(m, 0) ? fopencookie(m, "w", io) : NULL;
+    if (!stream) {
+        free(*text);
+        *text = NULL;
+        free(m);
+        return NULL;
+    }
+    **text = 0;
+    return stream;
+}
+
+bool json_close_memory(FILE *stream)
+{
+    bool whole = fflush(stream) == 0 && !ferror(stream); /* fclose forgets what failed before */
+    return (fclose(stream) == 0) & whole;
+}

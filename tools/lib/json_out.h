@@ -26,6 +26,13 @@ typedef struct json_out {
 
 void json_begin(json_out *j, FILE *stream, bool compact); /* no output yet */
 void json_end(json_out *j);                               /* newline */
+
+/* A stream into memory, as open_memstream; but that of glibc loses bytes in silence when memory
+ * runs out. NULL without memory. *text: malloc'd, the caller's from then on; *n_bytes long,
+ * NUL-terminated and whole once json_close_memory said true. */
+FILE *json_open_memory(char **text, size_t *n_bytes);
+bool json_close_memory(FILE *stream);
+
 /* key: NULL inside an array or for the document itself. */
 void json_object(json_out *j, const char *key);
 void json_object_end(json_out *j);

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "lib/gguf_model.h"
+#include "lib/json_out.h"
 #include "lib/llama2c.h"
 
 /* ---- Metadata -------------------------------------------------------------------------------- */
@@ -95,12 +96,12 @@ static int make_payload(const char *name, const scored_pieces *s, tokenizer_payl
 {
     char *bytes = NULL;
     size_t n_bytes = 0;
-    FILE *out = open_memstream(&bytes, &n_bytes);
+    FILE *out = json_open_memory(&bytes, &n_bytes);
     if (!out) {
         return fail(f, EXIT_RESOURCE, "%s: no memory", name);
     }
     put_metadata(out, s);
-    int code = fclose(out) == 0 ? EXIT_OK : fail(f, EXIT_RESOURCE, "%s: no memory", name);
+    int code = json_close_memory(out) ? EXIT_OK : fail(f, EXIT_RESOURCE, "%s: no memory", name);
     code = code ? code : read_metadata(name, (const uint8_t *)bytes, n_bytes, payload, w, f);
     free(bytes);
     return code;

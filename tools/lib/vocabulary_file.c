@@ -55,7 +55,7 @@ static int write_provenance(const char *path, slm_writer *writer, failure *f)
     uint64_t n_bytes = 0;
     const char *slash = strrchr(path, '/');
     int code = source_digest(path, &n_bytes, hex, f);
-    FILE *out = code == EXIT_OK ? open_memstream(&text, &n_text) : NULL;
+    FILE *out = code == EXIT_OK ? json_open_memory(&text, &n_text) : NULL;
     if (!out) {
         return code ? code : fail(f, EXIT_RESOURCE, "no memory for the provenance");
     }
@@ -74,7 +74,7 @@ static int write_provenance(const char *path, slm_writer *writer, failure *f)
     json_array_end(&j);
     json_object_end(&j);
     json_end(&j);
-    code = fclose(out) == 0 ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory");
+    code = json_close_memory(out) ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory");
     code = code ? code : slm_writer_section(writer, SLM_SECTION_PROVENANCE, text, n_text, f);
     free(text);
     return code;
