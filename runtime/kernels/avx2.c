@@ -1,6 +1,7 @@
 /* avx2.c - the kernels for AVX2 with F16C. */
 #include "kernels/isa_avx2.h" /* first: the templates below are made for it */
 
+#include "kernels/attention.h"
 #include "kernels/float_ops.h"
 #include "kernels/matmul_q.h"
 #include "kernels/variants.h"

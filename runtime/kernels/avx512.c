@@ -1,6 +1,7 @@
 /* avx512.c - the kernels for AVX-512 with VNNI. */
 #include "kernels/isa_avx512.h" /* first: the templates below are made for it */
 
+#include "kernels/attention.h"
 #include "kernels/float_ops.h"
 #include "kernels/matmul_q.h"
 #include "kernels/variants.h"

@@ -33,6 +33,12 @@ INLINE vf vf_load_halves(const uint8_t *p)
     return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
 }
 
+INLINE vf vf_load_codes(const uint8_t *p) /* int8 */
+{
+    __m128i codes = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+}
+
 /* A run is a number of dot steps whose sum one scale multiplies; here also what fits 16 bits, for
  * vpmaddubsw adds pairs: 8 * 2*15*127, 4 * 2*31*127 and 2 * 2*63*127 are below 2^15. Q8_0 sums in
  * 32 bits at once. */

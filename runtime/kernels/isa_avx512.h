@@ -33,6 +33,12 @@ INLINE vf vf_load_halves(const uint8_t *p)
     return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
+INLINE vf vf_load_codes(const uint8_t *p) /* int8 */
+{
+    __m128i codes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+}
+
 /* A run is a number of dot steps whose sum one scale multiplies. */
 INLINE uint32_t run_steps(slm_type type)
 {

@@ -34,6 +34,12 @@ INLINE vf vf_load_halves(const uint8_t *p)
     return vf_from_halves((vu)wasm_u32x4_load16x4(p));
 }
 
+INLINE vf vf_load_codes(const uint8_t *p) /* int8 */
+{
+    v128_t codes = wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p));
+    return (vf)wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(codes));
+}
+
 /* A run is a number of dot steps whose sum one scale multiplies. */
 INLINE uint32_t run_steps(slm_type type)
 {

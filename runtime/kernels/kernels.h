@@ -31,8 +31,8 @@ typedef struct slm_attention_args {
     const float *q; /* [n_tokens][n_heads][head_dim], rope applied; rows q_stride floats apart */
     float *out;     /* same shape and stride */
     size_t q_stride;
-    const uint8_t *k, *v;   /* this layer's pools, [n_blocks][SLM_KV_BLOCK] rows of kv_row_bytes */
-    const uint32_t *blocks; /* block table: position p is row p % 32 of block blocks[p / 32] */
+    const uint8_t *k, *v;   /* this layer's pools of blocks, see "KV cache" below */
+    const uint32_t *blocks; /* block table: position p is number p % 32 of block blocks[p / 32] */
     uint32_t kv_type;       /* slm_kv_type */
     size_t kv_row_bytes;    /* n_kv_heads * slm_kv_head_bytes(kv_type, head_dim) */
     uint32_t n_heads, n_kv_heads, head_dim;
@@ -102,28 +102,44 @@ typedef struct slm_kernels {
 
     /* Attention of tokens t0..t1-1 (position pos0 + t sees positions 0..pos0 + t) for the query
      * heads of one kv head. Per query head, over chunks of SLM_KV_BLOCK absolute positions in
-     * ascending order, with m = -inf, l = 0, o = 0 at first:
-     *   s_i = lanes(q_d * k_id) * scale, soft-capped if there is a cap
-     *   m' = max(m, max s_i);  c = exp(m - m')   (first chunk: c is taken as 1)
-     *   p_i = exp(s_i - m')
-     *   l = l * c + lanes(p_i), lane = i mod 16 in the chunk
-     *   o_d = o_d * c, then o_d += p_i * v_id in ascending i;  m = m'
-     * and out_d = o_d / l. Masked positions are left out (their p counts as +0 in lanes).
+     * ascending order, with m = -inf, o = 0 and 16 sums l = 0 at first:
+     *   s_i = (sum of q_d * k_id from +0 on, in ascending d) * scale, soft-capped if there is a cap
+     *   m' = max(m, max s_i);  c = exp(m - m');  p_i = exp(s_i - m')
+     *   l_j = l_j * c, then l_j += p_i for the i with i mod 16 = j in ascending i
+     *   o_d = o_d * c + 0 (so that no -0 is left), then o_d += p_i * v_id in ascending i;  m = m'
+     * and out_d = o_d / (sum of the l_j as of lanes). Masked positions take no part; as no o_d or
+     * l_j is -0, leaving them out and adding p_i = +0 are the same.
      * scratch: SLM_MATMUL_SCRATCH bytes. */
     void (*attention)(const slm_attention_args *a, uint32_t kv_head, uint32_t t0, uint32_t t1,
                       void *scratch);
 } slm_kernels;
 
-/* Bytes of one head (head_dim elements) in the KV cache. Q8_0: blocks of 32 (the last may be
- * short): a half scale then the int8 codes. */
+/* ---- KV cache ----------------------------------------------------------------------------------
+ * A block holds SLM_KV_BLOCK positions of one layer's keys or values, head after head.
+ *   values of a head: [position][d]
+ *   keys of a head:   [d][position], so that a vector holds the same d of neighbouring positions
+ * Elements are F32, F16 (nearest even) or Q8_0: blocks of 32 dimensions (the last may be short)
+ * with a half scale d = max/127 (cut to 65504) and int8 codes, nearest even of x / (f32)d within
+ * -127..127, 0 if d is 0. The scale comes before its codes, in keys: [position] scales, then
+ * [d][position] codes. */
+
+/* Bytes of one head (head_dim elements) of one position. */
 size_t slm_kv_head_bytes(uint32_t kv_type, uint32_t head_dim);
 
-/* Stores n_heads heads of f32 as kv_type (F16: nearest even; Q8_0: d = max/127 as half, codes
- * nearest even of x / (f32)d, 0 if d is 0), and reads one head back to f32 exactly as attention
- * does. */
-void slm_kv_store(uint32_t kv_type, const float *x, uint32_t n_heads, uint32_t head_dim,
-                  uint8_t *row);
-void slm_kv_load(uint32_t kv_type, const uint8_t *head, uint32_t head_dim, float *x);
+/* Stores n_heads heads of f32, one after the other at x, as number `position` of a block. */
+void slm_kv_store_keys(uint32_t kv_type, const float *x, uint32_t n_heads, uint32_t head_dim,
+                       uint8_t *block, uint32_t position);
+void slm_kv_store_values(uint32_t kv_type, const float *x, uint32_t n_heads, uint32_t head_dim,
+                         uint8_t *block, uint32_t position);
+
+/* Reads one head back to f32 exactly as attention does. */
+void slm_kv_load_key(uint32_t kv_type, const uint8_t *block, uint32_t head, uint32_t head_dim,
+                     uint32_t position, float *x);
+void slm_kv_load_value(uint32_t kv_type, const uint8_t *block, uint32_t head, uint32_t head_dim,
+                       uint32_t position, float *x);
+
+/* The same from a head whose elements follow each other, as values do. */
+void slm_kv_decode(uint32_t kv_type, const uint8_t *head, uint32_t n, float *x);
 
 /* The variants compiled into this build that this machine can run, best last; ref is always first.
  * Returns their number; table[] is static storage. */

@@ -251,45 +251,56 @@ static void add(float *x, const float *y, uint32_t n)
 /* ---- Attention ------------------------------------------------------------------------------- */
 
 typedef struct softmax {
-    float max, sum;
-    bool started;
+    float max, sum[16];
 } softmax;
+
+/* The score of one position: q times its key, scaled and capped. */
+static float score_of(const slm_attention_args *a, const float *q, const float *key)
+{
+    float sum = 0.0f;
+    for (uint32_t d = 0; d < a->head_dim; d++) {
+        float product = q[d] * key[d];
+        sum = sum + product;
+    }
+    sum = sum * a->scale;
+    if (a->softcap != 0.0f) {
+        softcap(&sum, 1, a->softcap);
+    }
+    return sum;
+}
 
 /* Adds the positions first..last-1 of one chunk of 32 to a query head's running result. */
 static void attend_chunk(const slm_attention_args *a, uint32_t kv_head, const float *q, float *o,
                          uint32_t chunk, uint32_t first, uint32_t last, softmax *state,
                          float *vector)
 {
-    size_t head_bytes = slm_kv_head_bytes(a->kv_type, a->head_dim);
-    size_t base = (size_t)a->blocks[chunk] * SLM_KV_BLOCK * a->kv_row_bytes + kv_head * head_bytes;
-    float score[SLM_KV_BLOCK], lane[16] = {0};
-    float max = state->max;
+    size_t block = SLM_KV_BLOCK * (size_t)a->blocks[chunk] * a->kv_row_bytes;
+    float p[SLM_KV_BLOCK], max = state->max;
     for (uint32_t i = first; i < last; i++) {
-        slm_kv_load(a->kv_type, a->k + base + i * a->kv_row_bytes, a->head_dim, vector);
-        score[i] = dot_lanes(q, vector, a->head_dim) * a->scale;
-        if (a->softcap != 0.0f) {
-            softcap(&score[i], 1, a->softcap);
-        }
-        max = (i == first && !state->started) || score[i] > max ? score[i] : max;
+        slm_kv_load_key(a->kv_type, a->k + block, kv_head, a->head_dim, i, vector);
+        p[i] = score_of(a, q, vector);
+        max = p[i] > max ? p[i] : max;
     }
-    float c = state->started ? slm_exp(state->max - max) : 1.0f;
+    float c = slm_exp(state->max - max);
+    for (uint32_t j = 0; j < 16; j++) {
+        state->sum[j] = state->sum[j] * c;
+    }
     for (uint32_t i = first; i < last; i++) {
-        score[i] = slm_exp(score[i] - max);
-        lane[i % 16] = lane[i % 16] + score[i];
+        p[i] = slm_exp(p[i] - max);
+        state->sum[i % 16] = state->sum[i % 16] + p[i];
     }
-    state->sum = state->sum * c + sum_lanes(lane);
     for (uint32_t d = 0; d < a->head_dim; d++) {
         o[d] = o[d] * c;
+        o[d] = o[d] + 0.0f;
     }
     for (uint32_t i = first; i < last; i++) {
-        slm_kv_load(a->kv_type, a->v + base + i * a->kv_row_bytes, a->head_dim, vector);
+        slm_kv_load_value(a->kv_type, a->v + block, kv_head, a->head_dim, i, vector);
         for (uint32_t d = 0; d < a->head_dim; d++) {
-            float product = score[i] * vector[d];
+            float product = p[i] * vector[d];
             o[d] = o[d] + product;
         }
     }
     state->max = max;
-    state->started = true;
 }
 
 static void attention(const slm_attention_args *a, uint32_t kv_head, uint32_t t0, uint32_t t1,
@@ -302,7 +313,7 @@ static void attention(const slm_attention_args *a, uint32_t kv_head, uint32_t t0
         for (uint32_t h = kv_head * n_queries; h < (kv_head + 1) * n_queries; h++) {
             const float *q = a->q + t * a->q_stride + (size_t)h * a->head_dim;
             float *o = a->out + t * a->q_stride + (size_t)h * a->head_dim;
-            softmax state = {0.0f, 0.0f, false};
+            softmax state = {-__builtin_inff(), {0}};
             memset(o, 0, a->head_dim * sizeof(float));
             for (uint32_t chunk = begin / SLM_KV_BLOCK; chunk * SLM_KV_BLOCK < end; chunk++) {
                 uint32_t p0 = chunk * SLM_KV_BLOCK;
@@ -310,8 +321,9 @@ static void attention(const slm_attention_args *a, uint32_t kv_head, uint32_t t0
                 uint32_t last = end - p0 < SLM_KV_BLOCK ? end - p0 : SLM_KV_BLOCK;
                 attend_chunk(a, kv_head, q, o, chunk, first, last, &state, (float *)scratch);
             }
+            float sum = sum_lanes(state.sum);
             for (uint32_t d = 0; d < a->head_dim; d++) {
-                o[d] = o[d] / state.sum;
+                o[d] = o[d] / sum;
             }
         }
     }

@@ -1,6 +1,7 @@
 /* simd128.c - the kernels for WebAssembly SIMD128. */
 #include "kernels/isa_simd128.h" /* first: the templates below are made for it */
 
+#include "kernels/attention.h"
 #include "kernels/float_ops.h"
 #include "kernels/matmul_q.h"
 #include "kernels/variants.h"

@@ -10,6 +10,10 @@
 #include "base/half.h"
 #include "kernels/kernels.h"
 
+/* a > b ? a : b in each lane, of vectors of any size. */
+#define F_MAX(a, b)                                                                                \
+    ((__typeof__(a))(((__typeof__((a) > (b)))(a) & ((a) > (b))) |                                  \
+                     ((__typeof__((a) > (b)))(b) & ~((a) > (b)))))
 #define INLINE static inline __attribute__((always_inline, unused))
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -159,6 +163,27 @@ INLINE float lanes_sum(lanes a)
     f4 f = lanes_fold4(a);
     f4 pair = f + __builtin_shufflevector(f, f, 2, 3, 0, 1);
     return pair[0] + pair[1];
+}
+
+/* The largest lane. */
+INLINE float vf_largest(vf v)
+{
+#if VECTOR_LANES == 16
+    typedef float f8 __attribute__((vector_size(32)));
+    f8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+    f8 b = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    a = F_MAX(a, b);
+#else
+    vf a = v;
+#endif
+#if VECTOR_LANES >= 8
+    f4 x = __builtin_shufflevector(a, a, 0, 1, 2, 3), y = __builtin_shufflevector(a, a, 4, 5, 6, 7);
+    x = F_MAX(x, y);
+#else
+    f4 x = a;
+#endif
+    x = F_MAX(x, __builtin_shufflevector(x, x, 2, 3, 0, 1));
+    return x[0] > x[1] ? x[0] : x[1];
 }
 
 #endif

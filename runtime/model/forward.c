@@ -19,7 +19,7 @@
 enum {
     ITEMS_PER_THREAD = 8,    /* of a matrix phase: enough to even out a slow thread */
     MIN_ITEM_WORK = 1 << 17, /* multiplications below which sharing costs more than it gives */
-    ATTENTION_TILE = 8,      /* tokens of an attention item */
+    ATTENTION_TILE = 16,     /* tokens of an attention item */
     LOGITS_PIECE = 4096      /* logits of an item, when they need scaling */
 };
 
@@ -263,9 +263,11 @@ static void qkv_item(void *context, uint32_t t, uint32_t thread)
         kernels_of(f)->add(v, l->v_bias, c->n_kv_heads * c->head_dim);
     }
     uint32_t pos = p->pos0 + t;
-    size_t row = (size_t)p->kv->blocks[pos / SLM_KV_BLOCK] * SLM_KV_BLOCK + pos % SLM_KV_BLOCK;
-    slm_kv_store(f->kv_type, k, c->n_kv_heads, c->head_dim, p->k_pool + row * f->kv_row_bytes);
-    slm_kv_store(f->kv_type, v, c->n_kv_heads, c->head_dim, p->v_pool + row * f->kv_row_bytes);
+    size_t block = (size_t)p->kv->blocks[pos / SLM_KV_BLOCK] * SLM_KV_BLOCK * f->kv_row_bytes;
+    slm_kv_store_keys(f->kv_type, k, c->n_kv_heads, c->head_dim, p->k_pool + block,
+                      pos % SLM_KV_BLOCK);
+    slm_kv_store_values(f->kv_type, v, c->n_kv_heads, c->head_dim, p->v_pool + block,
+                        pos % SLM_KV_BLOCK);
 }
 
 static void quantize_att_item(void *context, uint32_t t, uint32_t thread)

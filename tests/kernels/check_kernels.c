@@ -562,9 +562,9 @@ static scene make_scene(uint32_t kv_type, uint32_t head_dim, uint32_t n_heads, u
     }
     for (uint32_t p = 0; p < pos0 + n_tokens; p++) {
         float *x = activations(RANDOM, 2, n_kv_heads * head_dim, stride);
-        size_t at = ((size_t)s.blocks[p / SLM_KV_BLOCK] * SLM_KV_BLOCK + p % SLM_KV_BLOCK) * row;
-        slm_kv_store(kv_type, x, n_kv_heads, head_dim, s.k + at);
-        slm_kv_store(kv_type, x + stride, n_kv_heads, head_dim, s.v + at);
+        size_t at = s.blocks[p / SLM_KV_BLOCK] * SLM_KV_BLOCK * row;
+        slm_kv_store_keys(kv_type, x, n_kv_heads, head_dim, s.k + at, p % SLM_KV_BLOCK);
+        slm_kv_store_values(kv_type, x + stride, n_kv_heads, head_dim, s.v + at, p % SLM_KV_BLOCK);
         free(x);
     }
     s.n_out = (size_t)n_tokens * stride;
@@ -616,7 +616,6 @@ static guarded run_attention(const slm_kernels *k, scene *s, uint32_t split)
 static void expect_textbook(const scene *s, const float *out)
 {
     const slm_attention_args *a = &s->args;
-    size_t head_bytes = slm_kv_head_bytes(a->kv_type, a->head_dim);
     for (uint32_t t = 0; t < s->n_tokens; t++) {
         for (uint32_t h = 0; h < a->n_heads; h++) {
             double sum = 0.0, o[1024] = {0};
@@ -624,10 +623,9 @@ static void expect_textbook(const scene *s, const float *out)
             uint32_t end = a->pos0 + t + 1, at = h / (a->n_heads / a->n_kv_heads);
             const float *q = a->q + t * a->q_stride + (size_t)h * a->head_dim;
             for (uint32_t p = a->window && end > a->window ? end - a->window : 0; p < end; p++) {
-                size_t offset =
-                    ((size_t)a->blocks[p / 32] * 32 + p % 32) * a->kv_row_bytes + at * head_bytes;
+                size_t block = a->blocks[p / 32] * 32 * a->kv_row_bytes;
                 double score = 0.0;
-                slm_kv_load(a->kv_type, a->k + offset, a->head_dim, row);
+                slm_kv_load_key(a->kv_type, a->k + block, at, a->head_dim, p % 32, row);
                 for (uint32_t d = 0; d < a->head_dim; d++) {
                     score += (double)q[d] * (double)row[d];
                 }
@@ -637,7 +635,7 @@ static void expect_textbook(const scene *s, const float *out)
                 }
                 double w = exp(score);
                 sum += w;
-                slm_kv_load(a->kv_type, a->v + offset, a->head_dim, row);
+                slm_kv_load_value(a->kv_type, a->v + block, at, a->head_dim, p % 32, row);
                 for (uint32_t d = 0; d < a->head_dim; d++) {
                     o[d] += w * (double)row[d];
                 }
