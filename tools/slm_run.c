@@ -7,6 +7,7 @@
 #include "lib/cli.h"
 #include "lib/generate.h"
 #include "lib/logits_out.h"
+#include "lib/quality.h"
 #include "lib/run_chat.h"
 #include "lib/run_options.h"
 #include "lib/run_report.h"
@@ -76,7 +77,11 @@ static int open_model(program *p)
 {
     const run_options *s = p->options;
     slm_session_options o = {.n_context = s->context, .n_chunk = s->chunk, .kv_type = s->kv};
-    int code = model_file_open(&p->model, s->model, s->kernels, s->check, &p->f);
+    int code = EXIT_OK;
+    if (s->require_quality || s->manifest) {
+        code = quality_prove(s->manifest, s->model, s->kernels, s->threads, &p->f);
+    }
+    code = code ? code : model_file_open(&p->model, s->model, s->kernels, s->check, &p->f);
     if (code == EXIT_OK && s->chat && !slm_model_has_chat(p->model.model)) {
         code = fail(&p->f, EXIT_INPUT,
                     "%s: carries no chat turns; run it without --chat, or convert it again from a "

@@ -4,12 +4,15 @@
 #include <string.h>
 
 #include "lib/inspect.h"
+#include "lib/quality.h"
+
 #include "lib/json_out.h"
 
 enum { MAX_FILES = 65536 };
 
 typedef struct settings {
     bool json, quick, quiet, progress;
+    const char *manifest;
 } settings;
 
 /* ---- For people ------------------------------------------------------------------------------ */
@@ -106,6 +109,9 @@ static void print_problems(const inspection *r)
         }
         fprintf(stderr, "slm-validate: %s\n", f.text);
     }
+    if (r->quality.exit_code != EXIT_OK) {
+        fprintf(stderr, "slm-validate: %s\n", r->quality.text);
+    }
     if (r->n_problems > INSPECT_MAX_PROBLEMS) {
         fprintf(stderr, "slm-validate: %s: and %" PRIu64 " more\n", r->path,
                 r->n_problems - INSPECT_MAX_PROBLEMS);
@@ -190,6 +196,15 @@ static void json_report(json_out *j, const inspection *r)
         json_bool(j, "chat", r->has_chat);
         json_object_end(j);
     }
+    if (r->manifest) {
+        json_object(j, "quality");
+        json_string(j, "manifest", r->manifest);
+        json_bool(j, "proved", r->quality.exit_code == EXIT_OK);
+        if (r->quality.exit_code != EXIT_OK) {
+            json_string(j, "error", r->quality.text);
+        }
+        json_object_end(j);
+    }
     json_u64(j, "n_errors", r->n_problems);
     json_problems(j, r);
     json_object_end(j);
@@ -210,6 +225,10 @@ static int validate_all(const cli *c, const settings *s, int progress_mode)
         progress p;
         progress_begin(&p, progress_mode);
         inspect_file(c->operands[i], s->quick, &p, &result);
+        if (s->manifest && result.exit_code == EXIT_OK) {
+            result.manifest = s->manifest;
+            result.exit_code = quality_prove(s->manifest, c->operands[i], NULL, 0, &result.quality);
+        }
         print_problems(&result);
         if (s->json) {
             json_report(&j, &result);
@@ -237,6 +256,12 @@ int main(int argc, char **argv)
          .help = "leave the tensor data out (its checksums and values)",
          .kind = CLI_FLAG,
          .value = &s.quick},
+        {.name = "manifest",
+         .argument = "FILE",
+         .help = "prove the quality manifest too: for these bytes, passed, and its logits "
+                 "digest reproduced here; one MODEL.slm only",
+         .kind = CLI_STRING,
+         .value = &s.manifest},
         {.name = "quiet",
          .letter = 'q',
          .help = "print problems only",
@@ -250,8 +275,8 @@ int main(int argc, char **argv)
              .synopsis = "MODEL.slm... [options]",
              .summary =
                  "Proves .slm files: structure, checksums, configuration, tokenizer, and that "
-                 "every\nweight is a number. Exit code 0: valid, 3: invalid, 4: a file cannot "
-                 "be read;\nof several files, the highest.",
+                 "every\nweight is a number. Exit code 0: valid, 1: the quality manifest does not "
+                 "hold,\n3: invalid, 4: a file cannot be read; of several files, the highest.",
              .options = options,
              .n_options = sizeof options / sizeof options[0],
              .min_operands = 1,
@@ -261,6 +286,11 @@ int main(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    int mode = !options[3].seen ? PROGRESS_AUTO : s.progress ? PROGRESS_ON : PROGRESS_OFF;
+    if (s.manifest && c.n_operands > 1) {
+        failure f = {0};
+        fail(&f, EXIT_USAGE, "--manifest: speaks of one model, not of %u", c.n_operands);
+        return cli_report(&c, &f);
+    }
+    int mode = !cli_seen(&c, "progress") ? PROGRESS_AUTO : s.progress ? PROGRESS_ON : PROGRESS_OFF;
     return cli_finish(&c, validate_all(&c, &s, s.quiet ? PROGRESS_OFF : mode));
 }

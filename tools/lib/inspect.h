@@ -36,6 +36,8 @@ typedef struct inspection {
     bool data_checked;   /* tensor checksums and values */
     uint64_t n_problems; /* found; the first INSPECT_MAX_PROBLEMS are kept */
     problem problems[INSPECT_MAX_PROBLEMS];
+    const char *manifest; /* NULL: none was asked for; else whether it proved the file's quality */
+    failure quality;
 } inspection;
 
 /* Never fails: what goes wrong becomes a problem. quick: leaves the tensor data alone. */

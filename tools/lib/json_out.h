@@ -16,6 +16,7 @@
 #define json_object json_out_object
 #define json_array json_out_array
 #define json_string json_out_string
+#define json_null json_out_null
 
 typedef struct json_out {
     FILE *stream;

@@ -70,6 +70,11 @@ static cli_option table[] = {
     {.name = "check", .kind = CLI_FLAG, .value = &given.check_flag,
      .help = "verify checksums and values of all weights first (default: if the file is smaller "
              "than 64 MiB; --no-check: never)"},
+    {.name = "require-quality", .kind = CLI_FLAG, .value = &given.require_quality,
+     .help = "refuse a model whose quality manifest (MODEL.slm.quality.json) is missing, for other "
+             "bytes, not passed, or not reproduced by this machine"},
+    {.name = "manifest", .argument = "FILE", .kind = CLI_STRING, .value = &given.manifest,
+     .help = "the quality manifest of --require-quality, if it lies elsewhere"},
     {.name = "stats", .kind = CLI_FLAG, .value = &given.stats,
      .help = "speed and memory on standard error"},
     {.name = "json", .kind = CLI_FLAG, .value = &given.json,

@@ -7,12 +7,12 @@
 
 typedef struct run_options {
     const char *model;
-    const char *prompt, *file, *system, *ids, *logits_out, *kernels, *kv_name;
+    const char *prompt, *file, *system, *ids, *logits_out, *kernels, *kv_name, *manifest;
     float temperature, top_p, min_p;
     uint32_t top_k, max_tokens, threads, context, chunk;
     uint64_t seed;
     cli_list stops;
-    bool chat, echo, no_special, control, stats, json, digest, quiet;
+    bool chat, echo, no_special, control, stats, json, digest, quiet, require_quality;
     bool check_flag, progress_flag;
     /* Derived from the above. */
     slm_kv_type kv;
