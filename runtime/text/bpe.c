@@ -1,14 +1,10 @@
-/* bpe.c - one word -> token ids: symbols first (bytes or characters), then merges by rank.
- *
- * Short words are merged in place by looking for the least rank again and again; long ones (a whole
- * text, where there is no pre-tokenizer) with a heap of (rank, position) over a linked list, which
- * is n log n. A heap entry is stale if the pair at its position is no longer that of its rank.
+/* bpe.c - bytes -> token ids: symbols first (bytes or characters), then merges by rank. Short
+ * stretches are merged here, in place, by looking for the least rank again and again; long ones in
+ * merge_long.c.
  */
 #include "text/tokenizer_state.h"
 
-enum { SHORT_WORD = 32 }; /* symbols */
-
-#define DEAD 0xffffffffu
+enum { SHORT_WORD = 16 }; /* symbols */
 
 uint32_t slm_token_hash(const uint8_t *a, size_t n_a, const uint8_t *b, size_t n_b)
 {
@@ -54,8 +50,9 @@ uint32_t slm_token_lookup(const slm_tokenizer *t, const uint8_t *a, size_t n_a, 
 static size_t put_character(const slm_tokenizer *t, const uint8_t *p, uint32_t length,
                             uint32_t *ids, size_t n, bool *unknown)
 {
-    uint32_t id = length == 1 && t->flags & TOK_BYTE_LEVEL
-                      ? t->byte_ids[*p]
+    bool is_byte = t->flags & TOK_BYTE_LEVEL;
+    uint32_t id = length == 1 && (is_byte || *p < 0x80)
+                      ? (is_byte ? t->byte_ids : t->ascii_ids)[*p]
                       : slm_token_lookup(t, p, length, NULL, 0, TOKEN_MERGES);
     bool was_unknown = *unknown;
     *unknown = false;
@@ -107,11 +104,13 @@ static size_t merge_short(const slm_tokenizer *t, uint32_t *ids, size_t n)
         note_pair(t, ids, i, n, ranks, results);
     }
     for (;;) {
-        size_t best = 0;
-        for (size_t i = 1; i + 1 < n; i++) {
-            best = ranks[i] < ranks[best] ? i : best;
+        uint32_t least = NO_MERGE << 4; /* rank and position in one number: no branches */
+        for (uint32_t i = 0; i + 1 < n; i++) {
+            uint32_t key = ranks[i] << 4 | i;
+            least = key < least ? key : least;
         }
-        if (n < 2 || ranks[best] == NO_MERGE) {
+        size_t best = least & (SHORT_WORD - 1);
+        if (least >= NO_MERGE << 4) {
             return n;
         }
         ids[best] = results[best];
@@ -128,98 +127,10 @@ static size_t merge_short(const slm_tokenizer *t, uint32_t *ids, size_t n)
     }
 }
 
-/* ---- Long words ------------------------------------------------------------------------------ */
-
-typedef struct heap {
-    uint64_t *items; /* rank << 32 | position */
-    size_t n;
-} heap;
-
-static void heap_push(heap *h, uint64_t item)
+size_t slm_merge_stretch(const slm_tokenizer *t, const uint8_t *text, size_t n,
+                         const encode_scratch *scratch)
 {
-    size_t i = h->n++;
-    for (; i > 0 && h->items[(i - 1) / 2] > item; i = (i - 1) / 2) {
-        h->items[i] = h->items[(i - 1) / 2];
-    }
-    h->items[i] = item;
-}
-
-static uint64_t heap_pop(heap *h)
-{
-    uint64_t top = h->items[0], item = h->items[--h->n];
-    size_t i = 0;
-    for (;;) {
-        size_t child = 2 * i + 1;
-        if (child + 1 < h->n && h->items[child + 1] < h->items[child]) {
-            child++;
-        }
-        if (child >= h->n || h->items[child] >= item) {
-            break;
-        }
-        h->items[i] = h->items[child];
-        i = child;
-    }
-    h->items[i] = item;
-    return top;
-}
-
-static void push_pair(const slm_tokenizer *t, const encode_scratch *s, heap *h, uint32_t i)
-{
-    if (i == DEAD || s->next[i] == DEAD) {
-        return;
-    }
-    const merge_slot *slot = merge_find(t, s->ids[i], s->ids[s->next[i]]);
-    if (slot) {
-        heap_push(h, (uint64_t)slot->rank << 32 | i);
-    }
-}
-
-/* Every merge takes one entry and adds at most two, so 2 n entries suffice. */
-static void merge_long(const slm_tokenizer *t, const encode_scratch *s, uint32_t n)
-{
-    heap h = {s->heap, 0};
-    for (uint32_t i = 0; i < n; i++) {
-        s->previous[i] = i ? i - 1 : DEAD;
-        s->next[i] = i + 1 < n ? i + 1 : DEAD;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        push_pair(t, s, &h, i);
-    }
-    while (h.n != 0) {
-        uint64_t top = heap_pop(&h);
-        uint32_t i = (uint32_t)top, right = s->next[i], a, b;
-        merge_ids(t, (uint32_t)(top >> 32), &a, &b);
-        if (right == DEAD || s->ids[i] != a || s->ids[right] != b) {
-            continue;
-        }
-        s->ids[i] = merge_find(t, a, b)->result;
-        s->ids[right] = DEAD;
-        s->next[i] = s->next[right];
-        if (s->next[i] != DEAD) {
-            s->previous[s->next[i]] = i;
-        }
-        push_pair(t, s, &h, i);
-        push_pair(t, s, &h, s->previous[i]);
-    }
-}
-
-void slm_encode_word(const slm_tokenizer *t, const uint8_t *word, size_t n,
-                     const encode_scratch *scratch, id_sink *sink)
-{
-    uint32_t id = slm_token_lookup(t, word, n, NULL, 0, TOKEN_DIRECT);
-    if (id != BPE1_NO_ID) {
-        sink_put(sink, id);
-        return;
-    }
-    size_t n_ids = put_symbols(t, word, n, scratch->ids);
-    if (n_ids <= SHORT_WORD) {
-        n_ids = merge_short(t, scratch->ids, n_ids);
-    } else {
-        merge_long(t, scratch, (uint32_t)n_ids);
-    }
-    for (size_t i = 0; i < n_ids; i++) {
-        if (scratch->ids[i] != DEAD) {
-            sink_put(sink, scratch->ids[i]);
-        }
-    }
+    size_t n_ids = put_symbols(t, text, n, scratch->ids);
+    return n_ids <= SHORT_WORD ? merge_short(t, scratch->ids, n_ids)
+                               : slm_merge_long(t, scratch, (uint32_t)n_ids);
 }

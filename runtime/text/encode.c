@@ -15,6 +15,9 @@ static bool normalized_bytes(const slm_tokenizer *t, uint64_t n, uint64_t *out)
     return checked_mul_u64(n, factor, out) && checked_add_u64(*out, 16, out);
 }
 
+/* Text is mostly words that were there before; 160 KiB hold the most common. */
+enum { MAX_CACHED = 4096 };
+
 bool slm_scratch_carve(const slm_tokenizer *t, uint64_t n_bytes, void *memory,
                        encode_scratch *scratch)
 {
@@ -23,15 +26,28 @@ bool slm_scratch_carve(const slm_tokenizer *t, uint64_t n_bytes, void *memory,
         return false; /* positions in a text are 32-bit numbers */
     }
     slm_arena arena = arena_over(memory, UINT64_MAX);
-    scratch->heap = (uint64_t *)arena_take(&arena, n, 2 * sizeof(uint64_t));
+    uint32_t n_words = 16;
+    while (n_words < MAX_CACHED && (uint64_t)n_words * 16 < n_bytes) {
+        n_words *= 2;
+    }
+    scratch->cache_mask = n_words - 1;
+    scratch->words = (cached_word *)arena_take(&arena, n_words, sizeof(cached_word));
     scratch->ids = (uint32_t *)arena_take(&arena, n, sizeof(uint32_t));
     scratch->previous = (uint32_t *)arena_take(&arena, n, sizeof(uint32_t));
     scratch->next = (uint32_t *)arena_take(&arena, n, sizeof(uint32_t));
+    scratch->made = (uint32_t *)arena_take(&arena, n, sizeof(uint32_t));
+    scratch->ranks = (int32_t *)arena_take(&arena, n + 16, sizeof(uint32_t));
+    scratch->least = (int32_t *)arena_take(&arena, n / 8 + 160, sizeof(uint32_t));
     scratch->normal = (uint8_t *)arena_take(&arena, n, 1);
     scratch->spaced = (uint8_t *)arena_take(&arena, n, 1);
     scratch->spare = (uint8_t *)arena_take(&arena, n_bytes, 1);
     scratch->n_bytes = arena.used;
     return !arena.failed && arena.used <= SIZE_MAX;
+}
+
+void slm_scratch_clear(const encode_scratch *scratch)
+{
+    memset(scratch->words, 0, ((size_t)scratch->cache_mask + 1) * sizeof *scratch->words);
 }
 
 size_t slm_encode_scratch_bytes(const slm_tokenizer *t, size_t n_bytes)
@@ -259,6 +275,7 @@ void slm_encode_text(const slm_tokenizer *t, const uint8_t *text, size_t n, uint
         }
         return;
     }
+    slm_scratch_clear(scratch);
     while (next_match(&e, &t->added[0], text, n, taken, &m)) {
         encode_normalized(&e, text + taken, m.begin - taken, is_first && taken == 0);
         sink_put(sink, m.id);

@@ -18,6 +18,7 @@ typedef struct opener {
     uint32_t *offsets, *index;
     merge_slot *table;
     uint32_t *pattern_offsets;
+    uint64_t *adjacent, *filter;
     slm_error *error;
 } opener;
 
@@ -169,7 +170,9 @@ static bool take_arena(opener *o)
     o->offsets = (uint32_t *)arena_take(o->arena, (uint64_t)t->n_tokens + 1, sizeof(uint32_t));
     o->index = (uint32_t *)arena_take(o->arena, slots_for(t->n_tokens), sizeof(uint32_t));
     o->table = (merge_slot *)arena_take(o->arena, slots_for(t->n_merges), sizeof(merge_slot));
+    o->filter = (uint64_t *)arena_take(o->arena, slots_for(t->n_merges) / 8, sizeof(uint64_t));
     o->pattern_offsets = (uint32_t *)arena_take(o->arena, n_added + 2, sizeof(uint32_t));
+    o->adjacent = (uint64_t *)arena_take(o->arena, ADJACENT_WORDS, sizeof(uint64_t));
     slm_unicode_init(&o->t->unicode, o->arena, t->flags & TOK_NFC);
     return !o->arena->failed;
 }
@@ -227,6 +230,7 @@ static slm_status open_tokens(opener *o)
         uint32_t n = load_u16(o->lengths + 2 * (size_t)id);
         o->offsets[id] = (uint32_t)used;
         used += n;
+        t->longest = n > t->longest ? n : t->longest;
         slm_status status = check_kind(o, id, n);
         if (status != SLM_OK) {
             return status;
@@ -262,6 +266,10 @@ static slm_status open_bytes(opener *o)
         if (stands) {
             t->byte_ids[t->blob[t->offsets[id]]] = id;
         }
+    }
+    for (uint32_t i = 0; i < 128; i++) {
+        uint8_t byte = (uint8_t)i;
+        t->ascii_ids[i] = slm_token_lookup(t, &byte, 1, NULL, 0, TOKEN_MERGES);
     }
     for (uint32_t i = 0; i < 256 && t->flags & TOK_BYTE_FALLBACK; i++) {
         if (t->byte_ids[i] == BPE1_NO_ID) {
@@ -299,7 +307,9 @@ static slm_status add_merge(opener *o, uint32_t rank)
         return refuse_merge(o, rank, "gives bytes that are no token");
     }
     merge_slot entry = {pair_key(left, right), rank, result};
-    uint32_t slot = (uint32_t)mix64(entry.pair) & t->table_mask;
+    uint64_t h = pair_hash(entry.pair);
+    uint32_t bit = (uint32_t)(h >> 32) & t->filter_mask, slot = (uint32_t)h & t->table_mask;
+    o->filter[bit >> 6] |= (uint64_t)1 << (bit & 63);
     for (uint32_t probe = 0; probe <= MAX_PROBE; probe++) {
         if (o->table[slot].pair == UINT64_MAX) {
             o->table[slot] = entry;
@@ -319,7 +329,10 @@ static slm_status open_merges(opener *o)
     slm_tokenizer *t = o->t;
     t->table = o->table;
     t->table_mask = slots_for(t->n_merges) - 1;
+    t->filter = o->filter;
+    t->filter_mask = slots_for(t->n_merges) * 8 - 1; /* n of 11 bits or more */
     memset(o->table, 0xff, ((size_t)t->table_mask + 1) * sizeof *o->table);
+    memset(o->filter, 0, ((size_t)t->filter_mask + 1) / 8);
     for (uint32_t rank = 0; rank < t->n_merges; rank++) {
         slm_status status = add_merge(o, rank);
         if (status != SLM_OK) {
@@ -398,7 +411,11 @@ static slm_status open_bpe1(opener *o)
     if (status == SLM_OK) {
         status = open_merges(o);
     }
-    return status == SLM_OK ? open_added(o) : status;
+    if (status == SLM_OK) {
+        slm_adjacent_build(o->t, o->adjacent);
+        status = open_added(o);
+    }
+    return status;
 }
 
 slm_status slm_tokenizer_open(slm_tokenizer **tokenizer, slm_arena *arena, const void *payload,

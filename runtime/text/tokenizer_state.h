@@ -16,8 +16,8 @@
 #include "text/tokenizer.h"
 #include "text/unicode.h"
 
-#define NO_MERGE 0xffffffffu
-#define SPACE_MARK 0x2581u /* U+2581, e2 96 81 in UTF-8 */
+#define NO_MERGE 0x1000000u /* above every rank; 4 bits of position fit beside it */
+#define SPACE_MARK 0x2581u  /* U+2581, e2 96 81 in UTF-8 */
 
 typedef struct merge_slot {
     uint64_t pair; /* left << 32 | right; all ones: empty */
@@ -47,10 +47,14 @@ struct slm_tokenizer {
     uint32_t id_bytes;
     const uint32_t *index; /* hash of token bytes -> id + 1 */
     const merge_slot *table;
-    uint32_t index_mask, table_mask;
-    uint32_t longest_probe; /* of either table: a longer search has failed */
-    added_table added[2];   /* in raw text, in normalized text */
-    uint32_t byte_ids[256]; /* tokens of single bytes, or BPE1_NO_ID */
+    const uint64_t *filter; /* of pairs that merge: filter_mask + 1 bits */
+    uint32_t index_mask, table_mask, filter_mask;
+    uint32_t longest_probe;   /* of either table: a longer search has failed */
+    added_table added[2];     /* in raw text, in normalized text */
+    uint32_t longest;         /* bytes of the longest token */
+    uint32_t byte_ids[256];   /* tokens of single bytes, or BPE1_NO_ID */
+    uint32_t ascii_ids[128];  /* tokens that merge of ASCII characters, or BPE1_NO_ID */
+    const uint64_t *adjacent; /* which bytes stand side by side inside a token; see words.c */
     slm_unicode unicode;
 };
 
@@ -79,11 +83,22 @@ static inline uint64_t pair_key(uint32_t left, uint32_t right)
     return (uint64_t)left << 32 | right;
 }
 
-/* The slot of a pair, or NULL if the two do not merge. */
+/* Spreads a pair over 64 bits: the low ones choose a slot, the high ones a bit of the filter. */
+static inline uint64_t pair_hash(uint64_t pair)
+{
+    uint64_t h = (pair ^ pair >> 27) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 32;
+}
+
+/* The slot of a pair, or NULL if the two do not merge. Most do not, which the filter, a bit for
+ * each hash value that occurs, tells without a look at the far larger table. */
 static inline const merge_slot *merge_find(const slm_tokenizer *t, uint32_t left, uint32_t right)
 {
-    uint64_t pair = pair_key(left, right);
-    uint32_t slot = (uint32_t)mix64(pair) & t->table_mask;
+    uint64_t pair = pair_key(left, right), h = pair_hash(pair);
+    uint32_t bit = (uint32_t)(h >> 32) & t->filter_mask, slot = (uint32_t)h & t->table_mask;
+    if (!(t->filter[bit >> 6] >> (bit & 63) & 1)) {
+        return NULL;
+    }
     for (uint32_t probe = 0; probe <= t->longest_probe; probe++) {
         const merge_slot *s = &t->table[slot];
         if (s->pair == pair) {
@@ -122,13 +137,24 @@ static inline void sink_put(id_sink *sink, uint32_t id)
     sink->n++;
 }
 
+/* A word that was encoded before. */
+typedef struct cached_word {
+    uint64_t head, tail;
+    uint32_t shape; /* its bytes, ids, and whether it is a whole word; 0: nothing */
+    uint32_t ids[5];
+} cached_word;
+
 /* Scratch of an encoding, carved by slm_scratch_carve. */
 typedef struct encode_scratch {
     uint8_t *normal, *spaced;        /* text after NFC, after spaces were marked */
     uint32_t *ids, *previous, *next; /* symbols of a word: a doubly linked list */
-    uint64_t *heap;                  /* 2 per symbol */
-    uint8_t *spare;                  /* n_bytes, for the caller's own use */
-    uint64_t n_bytes;                /* of all of it */
+    uint32_t *made;                  /* of the pair that begins at a symbol */
+    int32_t *ranks;                  /* its rank; merge_long.c tells how */
+    int32_t *least;                  /* levels of minima over ranks */
+    cached_word *words;              /* cache_mask + 1 */
+    uint32_t cache_mask;
+    uint8_t *spare;   /* n_bytes, for the caller's own use */
+    uint64_t n_bytes; /* of all of it */
 } encode_scratch;
 
 /* Lays out scratch for n_bytes of text; memory may be NULL to count only. False if the sizes do not
@@ -136,8 +162,22 @@ typedef struct encode_scratch {
 bool slm_scratch_carve(const slm_tokenizer *t, uint64_t n_bytes, void *memory,
                        encode_scratch *scratch);
 
+/* Forgets the cached words; to be called once before slm_encode_word. */
+void slm_scratch_clear(const encode_scratch *scratch);
+
 /* Bits of the character that ends at `end` > 0, and where it begins. */
 uint32_t slm_bits_before(const slm_tokenizer *t, const uint8_t *text, size_t end, size_t *begin);
+
+/* What slm_encode_word needs to know of the tokens; table: ADJACENT_WORDS numbers. */
+enum { ADJACENT_WORDS = 257 * 4 };
+void slm_adjacent_build(slm_tokenizer *t, uint64_t *table);
+
+/* A stretch of text that no merge leaves -> ids, left in scratch->ids; returns their number. */
+size_t slm_merge_stretch(const slm_tokenizer *t, const uint8_t *text, size_t n,
+                         const encode_scratch *scratch);
+
+/* Merges the n symbols in scratch->ids, for long stretches; returns how many are left. */
+size_t slm_merge_long(const slm_tokenizer *t, const encode_scratch *scratch, uint32_t n);
 
 /* One word -> ids. */
 void slm_encode_word(const slm_tokenizer *t, const uint8_t *word, size_t n,

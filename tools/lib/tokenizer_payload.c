@@ -145,6 +145,7 @@ static int mark_direct(const tokenizer_build *b, const slm_tokenizer *t, uint8_t
         free(memory);
         return fail(f, EXIT_RESOURCE, "%s: no memory", b->name);
     }
+    slm_scratch_clear(&scratch);
     for (uint32_t id = 0; id < b->n_tokens; id++) {
         int32_t first = -1;
         id_sink sink = {&first, 1, 0};
