@@ -19,7 +19,7 @@ CREATE TABLE models (
     architecture TEXT NOT NULL,
     n_parameters INTEGER NOT NULL,
     bytes INTEGER NOT NULL,           -- of the file
-    content_checksum TEXT NOT NULL,   -- of the tensor data, 16 digits; as slm-validate shows them
+    content_checksum TEXT NOT NULL,   -- of the tensor data; 16 digits, as slm-validate has
     layout_checksum TEXT NOT NULL,
     tokenizer_checksum TEXT NOT NULL
 ) STRICT;
@@ -37,9 +37,9 @@ CREATE TABLE cases (
     suite_id INTEGER NOT NULL REFERENCES suites (id) ON DELETE CASCADE,
     ordinal INTEGER NOT NULL,         -- place in the file, from 0
     name TEXT NOT NULL,               -- the "id" of the suite's line
-    kind TEXT NOT NULL CHECK (kind IN ('generate', 'choice', 'cloze', 'perplexity', 'divergence',
-                                       'tokenize')),
-    sha256 TEXT NOT NULL CHECK (length(sha256) = 64), -- of definition, and of the file it names
+    kind TEXT NOT NULL CHECK (kind IN ('generate', 'choice', 'cloze', 'perplexity',
+                                       'divergence', 'tokenize')),
+    sha256 TEXT NOT NULL CHECK (length(sha256) = 64), -- of definition and file
     tags TEXT NOT NULL,               -- JSON array: the slices that the case counts in
     definition TEXT NOT NULL,         -- JSON, keys sorted
     UNIQUE (suite_id, name)
@@ -48,7 +48,7 @@ CREATE INDEX cases_by_content ON cases (sha256);
 
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY,
-    key TEXT NOT NULL CHECK (length(key) = 64), -- over all that can change a figure: what resumes
+    key TEXT NOT NULL CHECK (length(key) = 64), -- over all that changes figures
     repeat INTEGER NOT NULL,          -- 0; counts up with run --again
     model_id INTEGER NOT NULL REFERENCES models (id),
     model_name TEXT NOT NULL,         -- the file's in this run
@@ -57,7 +57,7 @@ CREATE TABLE runs (
     settings TEXT NOT NULL,           -- JSON: kv, context
     tool_version TEXT NOT NULL,
     scorers INTEGER NOT NULL,         -- version of the rules by which cases are scored
-    n_cases INTEGER NOT NULL,         -- to be done: without a baseline, none of kind divergence
+    n_cases INTEGER NOT NULL,         -- to do: divergence only with a baseline
     status TEXT NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'complete')),
     created_at INTEGER NOT NULL,
     UNIQUE (key, repeat)
@@ -84,12 +84,12 @@ CREATE TABLE results (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     case_id INTEGER NOT NULL REFERENCES cases (id),
     attempt_id INTEGER REFERENCES attempts (id) ON DELETE SET NULL,
-    source_id INTEGER REFERENCES results (id) ON DELETE SET NULL, -- taken from an earlier run
+    source_id INTEGER REFERENCES results (id) ON DELETE SET NULL, -- from an earlier run
     status TEXT NOT NULL CHECK (status IN ('ok', 'error')),
     passed INTEGER CHECK (passed IN (0, 1)), -- NULL: the kind has no verdict; an error has 0
     score REAL,                       -- what means are paired on: see tools/lib/eval_store.h
     error TEXT,                       -- why, if status is 'error'
-    output ANY,                       -- what the model wrote: text, or a blob if it is not UTF-8
+    output ANY,                       -- what the model wrote: text, or a blob if not UTF-8
     detail TEXT NOT NULL,             -- JSON, by kind
     n_tokens INTEGER NOT NULL,        -- evaluated
     seconds REAL NOT NULL,            -- volatile
@@ -100,7 +100,7 @@ CREATE INDEX results_by_case ON results (case_id);
 -- One figure per token, for quantiles and paired tests: little-endian f64.
 CREATE TABLE vectors (
     result_id INTEGER NOT NULL REFERENCES results (id) ON DELETE CASCADE,
-    name TEXT NOT NULL CHECK (name IN ('nll', 'kl')),
+    name TEXT NOT NULL CHECK (name IN ('nll', 'kl', 'nll_difference')),
     n INTEGER NOT NULL,
     data BLOB NOT NULL,
     PRIMARY KEY (result_id, name)

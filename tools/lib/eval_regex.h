@@ -31,7 +31,7 @@ enum { REGEX_MAX_PATTERN = 4096, REGEX_MAX_PROGRAM = 20000 /* instructions */ };
 typedef struct regex regex;
 
 /* where: for messages ("FILE:LINE: ..."). EXIT_INPUT names what is wrong and at which byte of the
- * pattern; also for a pattern that matches the empty text, since it would match everything. *r is
+ * pattern; also for a pattern that matches the empty text: it is nearly always a mistake. *r is
  * the caller's (regex_free). EXIT_RESOURCE if there is no memory. */
 int regex_compile(const char *where, const char *pattern, size_t n_pattern, regex **r, failure *f);
 void regex_free(regex **r); /* accepts NULL; clears */

@@ -71,6 +71,8 @@ const char *suite_description(const eval_suite *suite); /* "" if it has none */
 const char *suite_sha256(const eval_suite *suite);      /* over the cases' hashes, in order of id */
 uint32_t suite_n_cases(const eval_suite *suite);
 const eval_case *suite_case(const eval_suite *suite, uint32_t ordinal);
+/* The i-th in order of id, bytewise. */
+const eval_case *suite_case_by_id(const eval_suite *suite, uint32_t i);
 uint32_t suite_count(const eval_suite *suite, eval_kind kind);
 
 #endif
