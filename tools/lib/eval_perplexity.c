@@ -7,7 +7,7 @@
 
 #include "base/mathf.h"
 
-double token_nll(const float *logits, uint32_t n_vocab, int32_t target)
+row_scale row_scale_of(const float *logits, uint32_t n_vocab)
 {
     float top = logits[0];
     for (uint32_t i = 1; i < n_vocab; i++) {
@@ -18,7 +18,45 @@ double token_nll(const float *logits, uint32_t n_vocab, int32_t target)
         double x = (double)logits[i] - (double)top;
         sum += x > -700 ? slm_exp64(x) : 0;
     }
-    return slm_log(sum) + ((double)top - (double)logits[target]);
+    return (row_scale){.top = (double)top, .log_sum = slm_log(sum)};
+}
+
+double row_nll(row_scale scale, const float *logits, int32_t target)
+{
+    return scale.log_sum + (scale.top - (double)logits[target]);
+}
+
+double token_nll(const float *logits, uint32_t n_vocab, int32_t target)
+{
+    return row_nll(row_scale_of(logits, n_vocab), logits, target);
+}
+
+int text_bos_id(const model_file *m, int32_t *bos_id, failure *f)
+{
+    int32_t *ids = NULL;
+    size_t n = 0;
+    int code = encode_text(m, "", 0, SLM_ENCODE_SPECIAL, &ids, &n, f);
+    if (code == EXIT_OK) {
+        *bos_id = n != 0 && ids[0] == m->info.bos_id ? ids[0] : -1;
+        free(ids);
+    }
+    return code;
+}
+
+uint64_t text_scored_bytes(const model_file *m, const int32_t *ids, int32_t bos_id,
+                           uint64_t n_bytes)
+{
+    slm_decoder decoder;
+    slm_decoder_init(&decoder, SLM_DECODE_CONTROL);
+    char text[1024];
+    size_t n = 0;
+    if (bos_id >= 0) {
+        return n_bytes;
+    }
+    if (slm_decoder_push(&decoder, m->tokenizer, ids[0], text, sizeof text, &n, NULL) == SLM_OK) {
+        n += decoder.n_pending;
+    }
+    return n_bytes > n ? n_bytes - n : 0;
 }
 
 /* One pass over windows; mean and squared deviations are kept up to date (Welford). */
@@ -37,6 +75,9 @@ static void on_row(void *user, size_t index, const float *logits, uint32_t n_voc
     uint64_t n = ++s->result->n_scored;
     double change = nll - s->mean;
     s->result->nll_sum += nll;
+    if (s->o->nll) {
+        s->o->nll[n - 1] = nll;
+    }
     s->mean += change / (double)n;
     s->squares += change * (nll - s->mean);
     if (s->o->rows) {

@@ -72,33 +72,6 @@ typedef struct job {
     failure f;
 } job;
 
-/* The id that the tokenizer puts before every text, or -1: what encoding nothing gives. */
-static int find_bos(job *j)
-{
-    int32_t *ids = NULL;
-    size_t n = 0;
-    int code = encode_text(&j->model, "", 0, SLM_ENCODE_SPECIAL, &ids, &n, &j->f);
-    if (code == EXIT_OK) {
-        j->o.bos_id = n != 0 && ids[0] == j->model.info.bos_id ? ids[0] : -1;
-        free(ids);
-    }
-    return code;
-}
-
-/* Bytes of text that the first token stands for, which are not scored without a BOS. */
-static uint64_t first_token_bytes(const job *j)
-{
-    slm_decoder decoder;
-    slm_decoder_init(&decoder, SLM_DECODE_CONTROL);
-    char text[1024];
-    size_t n = 0;
-    if (slm_decoder_push(&decoder, j->model.tokenizer, j->ids[0], text, sizeof text, &n, NULL) !=
-        SLM_OK) {
-        return n;
-    }
-    return n + decoder.n_pending;
-}
-
 static int read_text(job *j)
 {
     j->o.bos_id = -1;
@@ -110,10 +83,9 @@ static int read_text(job *j)
     int code = input_slurp(given.operands[1], TEXT_LIMIT, &text, &n_bytes, &j->f);
     code = code ? code : encode_text(&j->model, text, n_bytes, 0, &j->ids, &j->n_ids, &j->f);
     free(text);
-    code = code ? code : find_bos(j);
+    code = code ? code : text_bos_id(&j->model, &j->o.bos_id, &j->f);
     if (code == EXIT_OK && j->n_ids != 0) {
-        uint64_t first = j->o.bos_id >= 0 ? 0 : first_token_bytes(j);
-        j->n_bytes = n_bytes > first ? n_bytes - first : 0;
+        j->n_bytes = text_scored_bytes(&j->model, j->ids, j->o.bos_id, n_bytes);
     }
     return code;
 }
