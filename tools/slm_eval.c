@@ -5,6 +5,7 @@
 
 #include "lib/cli.h"
 #include "lib/eval_perplexity.h"
+#include "lib/eval_run.h"
 
 typedef struct command {
     const char *name, *help;
@@ -12,6 +13,7 @@ typedef struct command {
 } command;
 
 static const command COMMANDS[] = {
+    {"run", "a model on suites of cases, results into a database", eval_run_main},
     {"perplexity", "how well a model predicts a text", eval_perplexity_main},
 };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """eval_schema.py < schemas/eval.sql > tools/lib/eval_schema.c: the schema as C, version by version.
 
-Comment lines are left out; the words of a statement stay as they are, since the database keeps them.
+Comment lines are left out; statements keep their words, since the database shows them.
 """
 import re
 import sys

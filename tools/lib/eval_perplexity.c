@@ -16,9 +16,9 @@ row_scale row_scale_of(const float *logits, uint32_t n_vocab)
     double sum = 0;
     for (uint32_t i = 0; i < n_vocab; i++) {
         double x = (double)logits[i] - (double)top;
-        sum += x > -700 ? slm_exp64(x) : 0;
+        sum += x > -700 ? slm_exp64(x) : x <= -700 ? 0 : (double)NAN;
     }
-    return (row_scale){.top = (double)top, .log_sum = slm_log(sum)};
+    return (row_scale){.top = (double)top, .log_sum = sum > 0 ? slm_log(sum) : (double)NAN};
 }
 
 double row_nll(row_scale scale, const float *logits, int32_t target)

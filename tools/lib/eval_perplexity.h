@@ -28,8 +28,8 @@ typedef struct perplexity {
     double perplexity, perplexity_error; /* e^mean, and its error to first order */
 } perplexity;
 
-/* What turns a row of logits into probabilities: log p(i) = (logits[i] - top) - log_sum, in f64, the
- * same bits on every platform. */
+/* What turns a row of logits into probabilities: log p(i) = (logits[i] - top) - log_sum, in f64,
+ * the same bits on every platform. NAN if a logit is not a number, or infinite. */
 typedef struct row_scale {
     double top, log_sum;
 } row_scale;

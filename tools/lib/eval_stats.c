@@ -174,3 +174,8 @@ double stats_detectable(double p, uint64_t n)
     double spread = p > 0 && p < 1 ? p * (1 - p) : 0.25;
     return Z_POWER * sqrt(2 * spread / (double)n);
 }
+
+double stats_detectable_mean(double stderr_)
+{
+    return Z_POWER * sqrt(2.0) * stderr_;
+}

@@ -61,6 +61,9 @@ int stats_paired_means(const double *before, const double *after, size_t n, uint
  * cases decide it. */
 double stats_detectable(double p, uint64_t n);
 
+/* The same for two means with this standard error each: 2.8 sqrt(2) stderr. */
+double stats_detectable_mean(double stderr_);
+
 /* The value below which a share q of the n sorted ascending values lie, between neighbours in
  * proportion (as numpy.quantile does). n >= 1, 0 <= q <= 1. */
 double stats_quantile(const double *sorted, size_t n, double q);

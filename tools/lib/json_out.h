@@ -15,6 +15,7 @@
  * ours. A file that needs both headers includes json_in.h first. */
 #define json_object json_out_object
 #define json_array json_out_array
+#define json_null json_out_null
 #define json_string json_out_string
 #define json_null json_out_null
 

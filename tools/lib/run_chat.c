@@ -26,8 +26,8 @@ int conversation_add(conversation *c, slm_role role, const char *text, size_t n_
     return EXIT_OK;
 }
 
-static int encode(const conversation *c, const model_file *m, int32_t **ids, size_t *n_ids,
-                  failure *f)
+int conversation_encode(const conversation *c, const model_file *m, int32_t **ids, size_t *n_ids,
+                        failure *f)
 {
     size_t n_bytes = 0;
     for (size_t i = 0; i < c->n_messages; i++) {
@@ -86,7 +86,7 @@ int conversation_answer(conversation *c, model_file *m, slm_sampler *sampler,
     memset(g, 0, sizeof *g);
     int32_t *ids = NULL;
     size_t n_ids = 0;
-    int code = encode(c, m, &ids, &n_ids, f);
+    int code = conversation_encode(c, m, &ids, &n_ids, f);
     if (code != EXIT_OK) {
         return code;
     }

@@ -15,6 +15,11 @@ typedef struct conversation {
 
 int conversation_add(conversation *c, slm_role role, const char *text, size_t n_bytes, failure *f);
 
+/* The messages as the model's own turns, ready for its answer: malloc'd ids, the caller's to free.
+ */
+int conversation_encode(const conversation *c, const model_file *m, int32_t **ids, size_t *n_ids,
+                        failure *f);
+
 /* Lets the model answer the last message; the answer is added to the conversation. prompt_ids: a
  * malloc'd copy of what was evaluated, the caller's to free; may be NULL. */
 int conversation_answer(conversation *c, model_file *m, slm_sampler *sampler,
