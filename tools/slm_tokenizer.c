@@ -7,6 +7,7 @@
 #include "lib/input.h"
 #include "lib/json_out.h"
 #include "lib/text_model.h"
+#include "lib/tokenizer_build_cli.h"
 
 enum { MAX_TEXT = 1 << 28 };
 
@@ -253,7 +254,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"encode", encode_main}, {"decode", decode_main}, {"info", info_main}};
+    } commands[] = {{"encode", encode_main},
+                    {"decode", decode_main},
+                    {"info", info_main},
+                    {"build", tokenizer_build_main},
+                    {"export", tokenizer_export_main}};
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             return commands[i].run(argc - 1, argv + 1);

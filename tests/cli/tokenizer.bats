@@ -51,8 +51,8 @@ assert (d["kind"], d["n_tokens"], d["stop_ids"], d["chat"]) == ("BPE1", 1024, [0
 @test "misuse: exit 2" {
     run -2 "$TOKENIZER"
     [[ "$output" == *"a command is missing"* ]]
-    run -2 "$TOKENIZER" train
-    [[ "$output" == *'no command "train"'* ]]
+    run -2 "$TOKENIZER" trane
+    [[ "$output" == *'no command "trane"'* ]]
     run -2 "$TOKENIZER" encode
     run -2 "$TOKENIZER" decode "$MODEL" --specialty
     run -0 "$TOKENIZER" --help

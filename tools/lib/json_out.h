@@ -17,7 +17,6 @@
 #define json_array json_out_array
 #define json_null json_out_null
 #define json_string json_out_string
-#define json_null json_out_null
 
 typedef struct json_out {
     FILE *stream;

@@ -5,19 +5,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "format/slm_file.h"
 #include "lib/gguf_model.h"
 #include "lib/scored_pieces.h"
+#include "lib/tokenizer_merges.h"
 #include "text/chat.h"
 #include "text/payload.h"
 #include "text/tokenizer.h"
 
 enum { MAX_JSON = 256 << 20, MAX_CONFIG = 16 << 20 };
 
-static int open_payload(text_model *m, const uint8_t *chat, uint64_t n_chat, failure *f)
+/* m->payload and m->chat -> a tokenizer. */
+static int open_payload(text_model *m, failure *f)
 {
     slm_error error = {0};
     slm_tokenizer *t = NULL;
@@ -32,8 +35,8 @@ static int open_payload(text_model *m, const uint8_t *chat, uint64_t n_chat, fai
         status = slm_tokenizer_open(&t, &arena, m->payload, m->n_payload, &error);
     }
     const slm_chat *opened = NULL;
-    if (status == SLM_OK && chat) {
-        status = slm_chat_open(&opened, chat, n_chat, t, &error);
+    if (status == SLM_OK && m->chat) {
+        status = slm_chat_open(&opened, m->chat, m->n_chat, t, &error);
     }
     if (status != SLM_OK) {
         return fail_status(f, m->path, &error);
@@ -42,6 +45,31 @@ static int open_payload(text_model *m, const uint8_t *chat, uint64_t n_chat, fai
     m->has_chat = opened != NULL;
     m->kind = load_u32(m->payload) == BTOK_MAGIC ? "BTOK" : "BPE1";
     return EXIT_OK;
+}
+
+static int open_built(text_model *m, failure *f)
+{
+    m->payload = m->built.tokenizer;
+    m->n_payload = m->built.n_tokenizer;
+    m->chat = m->built.chat;
+    m->n_chat = m->built.n_chat;
+    return open_payload(m, f);
+}
+
+static void clear(text_model *m, const char *path)
+{
+    memset(m, 0, sizeof *m);
+    m->file.fd = -1;
+    m->path = path;
+}
+
+int text_model_adopt(text_model *m, const char *path, tokenizer_payload *payload, failure *f)
+{
+    clear(m, path);
+    m->built = *payload;
+    *payload = (tokenizer_payload){0};
+    memcpy(m->warnings, m->built.warnings, sizeof m->warnings);
+    return open_built(m, f);
 }
 
 /* ---- tokenizer.json -------------------------------------------------------------------------- */
@@ -83,9 +111,7 @@ static int open_json(text_model *m, failure *f)
         return code;
     }
     memcpy(m->warnings, m->built.warnings, sizeof m->warnings);
-    m->payload = m->built.tokenizer;
-    m->n_payload = m->built.n_tokenizer;
-    return open_payload(m, m->built.chat, m->built.n_chat, f);
+    return open_built(m, f);
 }
 
 /* ---- Other sources --------------------------------------------------------------------------- */
@@ -129,9 +155,7 @@ static int open_vocabulary(text_model *m, int (*read)(text_model *, notes *, fai
     int code = read(m, w, f);
     keep_warnings(m, w);
     free(w);
-    m->payload = m->built.tokenizer;
-    m->n_payload = m->built.n_tokenizer;
-    return code ? code : open_payload(m, m->built.chat, m->built.n_chat, f);
+    return code ? code : open_built(m, f);
 }
 
 /* ---- .slm ------------------------------------------------------------------------------------ */
@@ -151,7 +175,9 @@ static int open_sections(text_model *m, slm_arena *arena, failure *f)
     }
     m->payload = m->file.bytes + s->offset;
     m->n_payload = s->length;
-    return open_payload(m, chat ? m->file.bytes + chat->offset : NULL, chat ? chat->length : 0, f);
+    m->chat = chat ? m->file.bytes + chat->offset : NULL;
+    m->n_chat = chat ? chat->length : 0;
+    return open_payload(m, f);
 }
 
 static int open_slm(text_model *m, failure *f)
@@ -178,24 +204,99 @@ static int open_slm(text_model *m, failure *f)
     return code;
 }
 
+/* ---- Any ------------------------------------------------------------------------------------- */
+
+/* A TOKN payload that is a file of its own. */
+static bool is_payload(const char *path)
+{
+    uint8_t magic[4] = {0};
+    input in;
+    failure ignored;
+    bool is = input_open(path, &in, &ignored) == EXIT_OK && in.n_bytes >= 4 &&
+              input_read_at(&in, 0, magic, 4, &ignored) == EXIT_OK &&
+              (load_u32(magic) == BTOK_MAGIC || load_u32(magic) == BPE1_MAGIC);
+    input_close(&in);
+    return is;
+}
+
+static int read_payload(text_model *m, notes *w, failure *f)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    (void)w;
+    int code = input_slurp(m->path, MAX_JSON, &bytes, &n, f);
+    m->built.tokenizer = (uint8_t *)bytes;
+    m->built.n_tokenizer = n;
+    return code;
+}
+
 static bool ends_in(const char *path, const char *ending)
 {
     size_t n = strlen(path), k = strlen(ending);
     return n > k && strcmp(path + n - k, ending) == 0;
 }
 
-int text_model_open(text_model *m, const char *path, failure *f)
+static int open_file(text_model *m, failure *f)
 {
-    memset(m, 0, sizeof *m);
-    m->file.fd = -1;
-    m->path = path;
-    if (ends_in(path, ".json")) {
+    if (ends_in(m->path, ".json")) {
         return open_json(m, f);
     }
-    if (ends_in(path, ".model") || ends_in(path, ".bin")) {
+    if (ends_in(m->path, ".model") || ends_in(m->path, ".bin")) {
         return open_vocabulary(m, read_pieces, f);
     }
-    return gguf_is_file(path) ? open_vocabulary(m, read_gguf, f) : open_slm(m, f);
+    if (gguf_is_file(m->path)) {
+        return open_vocabulary(m, read_gguf, f);
+    }
+    return is_payload(m->path) ? open_vocabulary(m, read_payload, f) : open_slm(m, f);
+}
+
+/* "folder/name", malloc'd, or NULL if there is no such file (or no memory). */
+static char *in_folder(const char *folder, const char *name)
+{
+    size_t n = strlen(folder) + strlen(name) + 2;
+    char *path = (char *)malloc(n);
+    if (path && (snprintf(path, n, "%s/%s", folder, name) < 0 || access(path, F_OK) != 0)) {
+        free(path);
+        path = NULL;
+    }
+    return path;
+}
+
+/* The list that a folder of GPT-2's age has. */
+static int open_merges(text_model *m, const char *folder, failure *f)
+{
+    char *vocab = in_folder(folder, "vocab.json");
+    tokenizer_rules rules = {.pre = PRE_GPT2};
+    int code = vocab ? tokenizer_from_merges(m->path, vocab, &rules, &m->built, f)
+                     : fail(f, EXIT_INPUT, "%s: vocab.json is missing beside it", m->path);
+    memcpy(m->warnings, m->built.warnings, sizeof m->warnings);
+    free(vocab);
+    return code ? code : open_built(m, f);
+}
+
+static int open_folder(text_model *m, failure *f)
+{
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "merges.txt",
+                                        "tokenizer.bin"};
+    const char *folder = m->path;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !m->own_path; i++) {
+        m->own_path = in_folder(folder, names[i]);
+    }
+    if (!m->own_path) {
+        return fail(f, EXIT_INPUT,
+                    "%s: holds no tokenizer.json, tokenizer.model, merges.txt or tokenizer.bin",
+                    folder);
+    }
+    m->path = m->own_path;
+    return ends_in(m->path, ".txt") ? open_merges(m, folder, f) : open_file(m, f);
+}
+
+int text_model_open(text_model *m, const char *path, failure *f)
+{
+    struct stat s;
+    clear(m, path);
+    return *path != 0 && stat(path, &s) == 0 && S_ISDIR(s.st_mode) ? open_folder(m, f)
+                                                                   : open_file(m, f);
 }
 
 int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,
@@ -225,6 +326,24 @@ int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uin
     return EXIT_OK;
 }
 
+/* Copies what a .slm file holds. */
+static int copy_sections(text_model *m, failure *f)
+{
+    tokenizer_payload *p = &m->built;
+    p->tokenizer = (uint8_t *)malloc((size_t)m->n_payload);
+    p->chat = m->chat ? (uint8_t *)malloc((size_t)m->n_chat) : NULL;
+    if (!p->tokenizer || (m->chat && !p->chat)) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
+    }
+    memcpy(p->tokenizer, m->payload, (size_t)m->n_payload);
+    p->n_tokenizer = m->n_payload;
+    if (m->chat) {
+        memcpy(p->chat, m->chat, (size_t)m->n_chat);
+        p->n_chat = m->n_chat;
+    }
+    return EXIT_OK;
+}
+
 int text_model_take(const char *path, uint32_t n_vocab, tokenizer_payload *payload, notes *w,
                     failure *f)
 {
@@ -232,11 +351,12 @@ int text_model_take(const char *path, uint32_t n_vocab, tokenizer_payload *paylo
     int code = text_model_open(&m, path, f);
     uint32_t n = code == EXIT_OK ? slm_token_count(m.tokenizer) : 0;
     note_lines(w, m.warnings);
-    if (code == EXIT_OK && m.built.n_tokenizer == 0) {
-        code = fail(f, EXIT_INPUT, "%s: a .slm file is not taken as a tokenizer", path);
-    } else if (code == EXIT_OK && n > n_vocab) {
+    if (code == EXIT_OK && n > n_vocab) {
         code =
             fail(f, EXIT_INPUT, "%s: has %u tokens, but the model has %u rows", path, n, n_vocab);
+    }
+    if (code == EXIT_OK && m.built.n_tokenizer == 0) {
+        code = copy_sections(&m, f);
     }
     if (code == EXIT_OK) {
         *payload = m.built;
@@ -254,9 +374,9 @@ void text_model_close(text_model *m)
 {
     tokenizer_payload_free(&m->built);
     free(m->memory);
+    free(m->own_path);
     if (m->file.fd >= 0) {
         input_close(&m->file);
     }
-    memset(m, 0, sizeof *m);
-    m->file.fd = -1;
+    clear(m, NULL);
 }

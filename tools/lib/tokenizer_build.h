@@ -52,6 +52,9 @@ int32_t build_find(const tokenizer_build *b, const char *text);
 /* Adds an id to the sorted stop ids; ignores -1 and repetitions. */
 void build_stop(tokenizer_build *b, int32_t id);
 
+/* The regular expression of a pre-tokenizer that a Split step writes so, or NULL. */
+const char *build_split(uint32_t pre);
+
 /* normalizer, pre_tokenizer, decoder -> flags, pre, prefix. */
 int build_read_steps(tokenizer_build *b, json_t *root, failure *f);
 

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/byte_alphabet.h"
 #include "lib/tokenizer_build.h"
-#include "text/unicode.h"
 
 enum { MAX_JSON = 256 << 20 };
 
@@ -104,35 +104,6 @@ static int size_tokens(tokenizer_build *b, json_t *added, failure *f)
 
 /* ---- Vocabulary ------------------------------------------------------------------------------ */
 
-/* The byte that a character of the byte-level alphabet stands for, or -1. Bytes that print stand
- * for themselves, the 68 others follow from U+0100 on in their order. */
-static int alphabet_byte(uint32_t c)
-{
-    if ((c >= 0x21 && c <= 0x7e) || (c >= 0xa1 && c <= 0xff && c != 0xad)) {
-        return (int)c;
-    }
-    if (c < 0x100 || c > 0x143) {
-        return -1;
-    }
-    uint32_t k = c - 0x100; /* 0..32, 127..160, 173 */
-    return (int)(k < 33 ? k : k < 67 ? k - 33 + 127 : 173);
-}
-
-/* Writes the bytes that a byte-level token stands for; 0 if it has other characters. */
-static uint32_t alphabet_bytes(const uint8_t *text, size_t n, uint8_t *out)
-{
-    uint32_t n_out = 0, c;
-    for (size_t pos = 0; pos < n;) {
-        pos += slm_utf8_decode(text + pos, n - pos, &c);
-        int byte = alphabet_byte(c);
-        if (byte < 0) {
-            return 0;
-        }
-        out[n_out++] = (uint8_t)byte;
-    }
-    return n_out;
-}
-
 static int hex_digit(char c)
 {
     return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
@@ -161,7 +132,7 @@ static void set_token(tokenizer_build *b, build_token *t, const char *text, size
         t->n_bytes = 1;
         t->kind = TOKEN_BYTE;
     } else if (b->flags & TOK_BYTE_LEVEL) {
-        uint32_t n_bytes = alphabet_bytes(t->bytes, n, *pool);
+        uint32_t n_bytes = alphabet_decode(t->bytes, n, *pool);
         if (n_bytes == 0) {
             t->kind = TOKEN_NORMAL; /* no text has these bytes after the byte-level step */
             return;

@@ -117,6 +117,16 @@ static const struct {
      PRE_GPT2},
 };
 
+const char *build_split(uint32_t pre)
+{
+    for (size_t i = 0; i < sizeof known_splits / sizeof known_splits[0]; i++) {
+        if (known_splits[i].pre == pre) {
+            return known_splits[i].regex;
+        }
+    }
+    return NULL;
+}
+
 static int read_split(tokenizer_build *b, json_t *step, failure *f)
 {
     const char *regex = pattern_of(step, "Regex"), *text = pattern_of(step, "String");
