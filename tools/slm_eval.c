@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/cli.h"
+#include "lib/eval_import.h"
 #include "lib/eval_perplexity.h"
 #include "lib/eval_run.h"
 
@@ -14,6 +15,7 @@ typedef struct command {
 
 static const command COMMANDS[] = {
     {"run", "a model on suites of cases, results into a database", eval_run_main},
+    {"import", "other harnesses' cases into a suite", eval_import_main},
     {"perplexity", "how well a model predicts a text", eval_perplexity_main},
 };
 
