@@ -54,6 +54,8 @@ CREATE TABLE runs (
     model_name TEXT NOT NULL,         -- the file's in this run
     suite_id INTEGER NOT NULL REFERENCES suites (id),
     baseline_id INTEGER REFERENCES models (id),
+    logits_digest TEXT NOT NULL,      -- of some fixed token ids, as this build computes them
+    baseline_digest TEXT,             -- the same of the baseline
     settings TEXT NOT NULL,           -- JSON: kv, context
     tool_version TEXT NOT NULL,
     scorers INTEGER NOT NULL,         -- version of the rules by which cases are scored

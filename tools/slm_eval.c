@@ -5,6 +5,7 @@
 
 #include "lib/cli.h"
 #include "lib/eval_import.h"
+#include "lib/eval_merge.h"
 #include "lib/eval_perplexity.h"
 #include "lib/eval_run.h"
 
@@ -15,6 +16,7 @@ typedef struct command {
 
 static const command COMMANDS[] = {
     {"run", "a model on suites of cases, results into a database", eval_run_main},
+    {"merge", "the databases of shards into one", eval_merge_main},
     {"import", "other harnesses' cases into a suite", eval_import_main},
     {"perplexity", "how well a model predicts a text", eval_perplexity_main},
 };

@@ -1,6 +1,7 @@
 /* eval_engine.c - what all kinds of cases need: ids, a session that is never fed twice, results. */
 #include "lib/eval_engine.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -128,6 +129,26 @@ int eval_engine_init(eval_engine *e, model_file *model, model_file *baseline, fa
     return e->held && (e->rows || !baseline)
                ? EXIT_OK
                : fail(f, EXIT_RESOURCE, "%s: no memory to evaluate it", model->path);
+}
+
+int eval_engine_digest(eval_engine *e, char hex[17], failure *f)
+{
+    int32_t ids[DIGEST_IDS];
+    uint32_t n = engine_context(e) < DIGEST_IDS ? engine_context(e) : DIGEST_IDS;
+    for (uint32_t i = 0; i < n; i++) { /* all over the vocabulary */
+        ids[i] = (int32_t)((uint64_t)(i + 1) * 2654435761u % e->model->info.n_vocab);
+    }
+    logits_out digest;
+    logits_out_init(&digest, NULL);
+    slm_error error = {0};
+    slm_eval_options o = {.every_position = logits_out_row, .user = &digest};
+    slm_session_truncate(e->model->session, 0, 0);
+    engine_forget(e);
+    if (slm_session_eval(e->model->session, ids, n, &o, &error) != SLM_OK) {
+        return fail_status(f, e->model->path, &error);
+    }
+    snprintf(hex, 17, "%016" PRIx64, slm_hash_final(&digest.hash));
+    return EXIT_OK;
 }
 
 void eval_engine_free(eval_engine *e)

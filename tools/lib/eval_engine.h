@@ -26,6 +26,12 @@ typedef struct eval_engine {
 int eval_engine_init(eval_engine *e, model_file *model, model_file *baseline, failure *f);
 void eval_engine_free(eval_engine *e);
 
+enum { DIGEST_IDS = 64 };
+
+/* The digest of the logits of fixed token ids: 16 hexadecimal digits. It tells builds apart that
+ * compute differently. */
+int eval_engine_digest(eval_engine *e, char hex[17], failure *f);
+
 /* To be called when something else has used the model's session. */
 void engine_forget(eval_engine *e);
 

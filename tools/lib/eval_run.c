@@ -106,6 +106,8 @@ static int enter_run(loop *l, eval_subject *subject, const eval_subject *baselin
                              .model_sha256 = subject->sha256,
                              .suite_sha256 = suite_sha256(l->suite),
                              .baseline_sha256 = baseline ? baseline->sha256 : NULL,
+                             .logits_digest = subject->digest,
+                             .baseline_digest = baseline ? baseline->digest : NULL,
                              .model_name = subject->name,
                              .settings = subject->settings,
                              .n_cases = n_cases};
@@ -114,6 +116,9 @@ static int enter_run(loop *l, eval_subject *subject, const eval_subject *baselin
                 : store_enter_run(l->store, &identity, again, &l->run_id, &l->report->created, f);
     if (code == EXIT_OK && l->report->created && !again) {
         code = store_reuse(l->store, l->run_id, &l->report->n_reused, f);
+    }
+    if (code == EXIT_OK && l->report->created && !again) {
+        code = store_explain_new(l->store, l->run_id, l->report->note, sizeof l->report->note, f);
     }
     l->report->run_id = l->run_id;
     return code

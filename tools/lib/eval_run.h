@@ -9,8 +9,8 @@
 /* A model with its row and its engine. */
 typedef struct eval_subject {
     model_file file;
-    const char *name; /* the file's, without folders */
-    char sha256[65], settings[96];
+    const char *name;                          /* the file's, without folders */
+    char sha256[65], digest[17], settings[96]; /* digest: see run_identity */
     int64_t row;
     eval_engine engine;
 } eval_subject;
@@ -22,6 +22,7 @@ typedef struct eval_progress {
     const eval_subject *subject, *baseline; /* the latter NULL: none */
     bool is_baseline;
     bool created;
+    char note[160];                     /* why an earlier run was not gone on with; or "" */
     uint64_t n_new, n_reused, n_before; /* results: made now, taken from other runs, found */
     double seconds;
 } eval_progress;

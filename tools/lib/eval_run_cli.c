@@ -178,8 +178,10 @@ static int open_models(job *j)
     int code = open_subject(j, &j->model, given.operands[0]);
     code = code || !has_base ? code : open_subject(j, &j->baseline, given.baseline);
     code = code ? code : eval_engine_init(&j->model.engine, &j->model.file, base, &j->f);
+    code = code ? code : eval_engine_digest(&j->model.engine, j->model.digest, &j->f);
     if (code == EXIT_OK && has_base) {
         code = eval_engine_init(&j->baseline.engine, base, NULL, &j->f);
+        code = code ? code : eval_engine_digest(&j->baseline.engine, j->baseline.digest, &j->f);
     }
     return code;
 }
@@ -201,6 +203,10 @@ static int run_one(job *j, const eval_suite *suite, eval_subject *subject, bool 
     int code =
         eval_run_suite(j->store, suite, subject, base, &j->share, given.again, bar, p, &j->f);
     p->is_baseline = is_baseline;
+    if (code == EXIT_OK && p->note[0]) {
+        progress_end(bar);
+        fprintf(stderr, "slm-eval run: note: %s: %s\n", suite_name(suite), p->note);
+    }
     j->n_runs += code == EXIT_OK;
     return code;
 }

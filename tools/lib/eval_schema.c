@@ -42,6 +42,8 @@ static const char *const VERSION_1[] = {
 "    model_name TEXT NOT NULL,         -- the file's in this run\n",
 "    suite_id INTEGER NOT NULL REFERENCES suites (id),\n",
 "    baseline_id INTEGER REFERENCES models (id),\n",
+"    logits_digest TEXT NOT NULL,      -- of some fixed token ids, as this build computes them\n",
+"    baseline_digest TEXT,             -- the same of the baseline\n",
 "    settings TEXT NOT NULL,           -- JSON: kv, context\n",
 "    tool_version TEXT NOT NULL,\n",
 "    scorers INTEGER NOT NULL,         -- version of the rules by which cases are scored\n",

@@ -22,8 +22,13 @@ static void make_key(const run_identity *r, char key[65])
 {
     char tail[64];
     snprintf(tail, sizeof tail, "%s %d %u", SLM_VERSION, SCORERS_VERSION, r->n_cases);
-    const char *parts[] = {r->model_sha256, r->suite_sha256,
-                           r->baseline_sha256 ? r->baseline_sha256 : "-", r->settings, tail};
+    const char *parts[] = {r->model_sha256,
+                           r->suite_sha256,
+                           r->baseline_sha256 ? r->baseline_sha256 : "-",
+                           r->logits_digest,
+                           r->baseline_digest ? r->baseline_digest : "-",
+                           r->settings,
+                           tail};
     sha256 sha;
     sha256_init(&sha);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
@@ -39,8 +44,9 @@ static int insert_run(eval_store *s, const run_identity *r, const char *key, int
     sqlite3_stmt *q = NULL;
     int code = store_prepare(s,
                              "INSERT INTO runs (key, repeat, model_id, model_name, suite_id, "
-                             "baseline_id, settings, tool_version, scorers, n_cases, created_at) "
-                             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                             "baseline_id, settings, tool_version, scorers, n_cases, created_at, "
+                             "logits_digest, baseline_digest) "
+                             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                              &q, f);
     if (code != EXIT_OK) {
         return code;
@@ -58,6 +64,8 @@ static int insert_run(eval_store *s, const run_identity *r, const char *key, int
     sqlite3_bind_int(q, 9, SCORERS_VERSION);
     sqlite3_bind_int64(q, 10, r->n_cases);
     sqlite3_bind_int64(q, 11, now());
+    sqlite3_bind_text(q, 12, r->logits_digest, -1, SQLITE_STATIC);
+    sqlite3_bind_text(q, 13, r->baseline_digest, -1, SQLITE_STATIC); /* NULL: SQL's NULL */
     code = store_do(s, q, f);
     *run_id = sqlite3_last_insert_rowid(store_database(s));
     sqlite3_finalize(q);
@@ -98,6 +106,31 @@ int store_enter_run(eval_store *s, const run_identity *identity, bool again, int
     return store_commit(s, f);
 }
 
+/* The newest earlier run of these names that was left unfinished, and what makes it another run. */
+static const char EXPLAIN[] =
+    "SELECT 'run ' || q.id || ' is not complete and stays so: ' || CASE "
+    "WHEN q.model_id <> r.model_id THEN 'the model has other bytes now' "
+    "WHEN q.suite_id <> r.suite_id THEN 'the suite has other cases now' "
+    "WHEN q.baseline_id IS NOT r.baseline_id THEN 'the baseline is another one now' "
+    "WHEN q.settings <> r.settings THEN 'the settings differ' "
+    "WHEN q.tool_version <> r.tool_version OR q.scorers <> r.scorers THEN 'slm-eval is another "
+    "version now' ELSE 'this build computes other logits' END "
+    "FROM runs r JOIN suites s ON s.id = r.suite_id JOIN suites t ON t.name = s.name "
+    "JOIN runs q ON q.suite_id = t.id AND q.model_name = r.model_name AND q.id < r.id "
+    "AND q.key <> r.key AND q.status = 'open' WHERE r.id = ? ORDER BY q.id DESC LIMIT 1";
+
+int store_explain_new(eval_store *s, int64_t run_id, char *why, size_t room, failure *f)
+{
+    sqlite3_stmt *q = NULL;
+    bool row = false;
+    int code = store_prepare(s, EXPLAIN, &q, f);
+    sqlite3_bind_int64(q, 1, run_id);
+    code = code ? code : store_step(s, q, &row, f);
+    snprintf(why, room, "%s", row ? (const char *)sqlite3_column_text(q, 0) : "");
+    sqlite3_finalize(q);
+    return code;
+}
+
 /* A result is the same wherever model, case, settings and versions are; only divergence depends on
  * the baseline too. Of several sources the newest is taken. */
 static const char REUSE[] =
@@ -109,8 +142,9 @@ static const char REUSE[] =
     "JOIN results x ON x.id = (SELECT max(y.id) FROM cases d JOIN results y ON y.case_id = d.id "
     "JOIN runs q ON q.id = y.run_id WHERE d.sha256 = c.sha256 AND q.id <> r.id "
     "AND q.model_id = r.model_id AND q.settings = r.settings AND q.scorers = r.scorers "
-    "AND q.tool_version = r.tool_version "
-    "AND (d.kind <> 'divergence' OR q.baseline_id = r.baseline_id)) "
+    "AND q.tool_version = r.tool_version AND q.logits_digest = r.logits_digest "
+    "AND (d.kind <> 'divergence' OR (q.baseline_id = r.baseline_id "
+    "AND q.baseline_digest = r.baseline_digest))) "
     "WHERE r.id = ?1 AND (c.kind <> 'divergence' OR r.baseline_id IS NOT NULL) "
     "ON CONFLICT DO NOTHING";
 

@@ -8,6 +8,9 @@
 typedef struct run_identity {
     int64_t model_id, suite_id, baseline_id;                   /* rows; baseline_id 0: none */
     const char *model_sha256, *suite_sha256, *baseline_sha256; /* the last: NULL without one */
+    /* Of the logits of some fixed token ids, 16 hexadecimal digits: two builds may share a run only
+     * if they compute the same. */
+    const char *logits_digest, *baseline_digest;
     const char *model_name;
     const char *settings; /* JSON, keys sorted */
     uint32_t n_cases;     /* that are to be done */
@@ -17,6 +20,10 @@ typedef struct run_identity {
  * there is one already. */
 int store_enter_run(eval_store *store, const run_identity *identity, bool again, int64_t *run_id,
                     bool *created, failure *f);
+
+/* Says why an earlier run of these names that is not complete was not gone on with; "" if there is
+ * none. */
+int store_explain_new(eval_store *store, int64_t run_id, char *why, size_t room, failure *f);
 
 /* Takes over results that the same model has given on the same cases under the same settings in
  * other runs (an earlier content of the suite, or without a baseline). *n: how many. */
