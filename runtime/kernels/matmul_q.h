@@ -24,7 +24,8 @@ typedef struct act_block {
 enum {
     WORD_LINES = 64 * CODE_STEPS,
     PANEL_TOKENS = 128, /* tokens whose sums are kept in scratch at a time */
-    STRIP = STRIP_VECTORS
+    STRIP = STRIP_VECTORS,
+    FETCH_AHEAD = 9216 /* bytes; 4608 to 16384 are within a tenth of each other */
 };
 
 /* A super-block of a strip of rows, unpacked. */
@@ -212,6 +213,16 @@ INLINE uint32_t plain_bytes(slm_type type) /* of a block of 32 in 16 rows */
 
 /* ---- One token ------------------------------------------------------------------------------- */
 
+/* Has n lines fetched into the second-level cache that are used a few super-blocks later: weights
+ * are read once, in order, but the processor's own prefetching ends with each page. */
+INLINE void fetch_ahead(const uint8_t *p, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        __builtin_prefetch(
+            (const void *)((uintptr_t)p + FETCH_AHEAD + i * (uint32_t)SLM_LINE_BYTES), 0, 2);
+    }
+}
+
 /* Adds the sub-blocks of one chunk: sum_j scale_j sum_i code_i a_i. */
 INLINE vu chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uint32_t c,
                     vu scale_line, vu total)
@@ -246,9 +257,13 @@ INLINE vu chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uin
     return total;
 }
 
-INLINE vf affine_dot(slm_type type, const uint8_t *block, uint32_t s, const act_block *a)
+INLINE vf affine_dot(slm_type type, bool first, const uint8_t *block, uint32_t s,
+                     const act_block *a)
 {
     vu scale[2], min[2], i1 = {0}, i2 = {0};
+    if (first) {
+        fetch_ahead(block, 4);
+    }
     affine_scales(block, scale, min);
     UNROLL for (uint32_t h = 0; h < 2; h++)
     {
@@ -258,6 +273,9 @@ INLINE vf affine_dot(slm_type type, const uint8_t *block, uint32_t s, const act_
     NO_UNROLL for (uint32_t c = 0; c < (s + 1) / 2; c++)
     {
         const uint8_t *chunk = block + (4 + c * chunk_lines(type)) * SLM_LINE_BYTES;
+        if (first) {
+            fetch_ahead(chunk, chunk_lines(type));
+        }
         i1 = chunk_dot(type, chunk, a, c, scale[c / 2], i1);
     }
     vu both = vu_load(block);
@@ -266,14 +284,21 @@ INLINE vf affine_dot(slm_type type, const uint8_t *block, uint32_t s, const act_
     return scaled - offset;
 }
 
-INLINE vf q6_dot(const uint8_t *block, const uint8_t *plane, uint32_t s, const act_block *a)
+INLINE vf q6_dot(bool first, const uint8_t *block, const uint8_t *plane, uint32_t s,
+                 const act_block *a)
 {
     uint32_t chunks = (s + 1) / 2;
     vu total = {0}, bias = {0};
+    if (first) {
+        fetch_ahead(block, chunks);
+    }
     NO_UNROLL for (uint32_t c = 0; c < chunks; c++)
     {
         vu scale = vu_load(block + c * SLM_LINE_BYTES);
         const uint8_t *chunk = block + (chunks + c * 12) * SLM_LINE_BYTES;
+        if (first) {
+            fetch_ahead(chunk, chunk_lines(SLM_TYPE_Q6_K));
+        }
         bias += madd16(signed_pair(scale, 0), vu_splat_load(&a->sum16[4 * c]));
         bias += madd16(signed_pair(scale, 1), vu_splat_load(&a->sum16[4 * c + 2]));
         total = chunk_dot(SLM_TYPE_Q6_K, chunk, a, c, scale, total);
@@ -281,13 +306,16 @@ INLINE vf q6_dot(const uint8_t *block, const uint8_t *plane, uint32_t s, const a
     return vf_load_halves(plane) * vf_from_ints(total - (bias << 5));
 }
 
-INLINE vf plain_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
-                    const act_block *a)
+INLINE vf plain_dot(slm_type type, bool first, const uint8_t *block, const uint8_t *plane,
+                    uint32_t s, const act_block *a)
 {
     vf total = {0};
     NO_UNROLL for (uint32_t j = 0; j < s; j++, block += plain_bytes(type), plane += 32)
     {
         vu sum = type == SLM_TYPE_Q4_0 ? vu_splat(0) : sum_start(type, a, j), second = {0};
+        if (first) {
+            fetch_ahead(block, plain_bytes(type) / SLM_LINE_BYTES);
+        }
         UNROLL for (uint32_t q = 0; q < 8; q += 2)
         {
             UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
@@ -309,14 +337,16 @@ INLINE vf plain_dot(slm_type type, const uint8_t *block, const uint8_t *plane, u
     return total;
 }
 
-/* Vector v of the rows of one super-block: what the activations' scale multiplies. */
-INLINE vf block_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
-                    const act_block *a)
+/* A vector of the rows of one super-block: what the activations' scale multiplies. The first vector
+ * also sees to what lies ahead. */
+INLINE vf block_dot(slm_type type, bool first, const uint8_t *block, const uint8_t *plane,
+                    uint32_t s, const act_block *a)
 {
     if (is_affine(type)) {
-        return affine_dot(type, block, s, a);
+        return affine_dot(type, first, block, s, a);
     }
-    return type == SLM_TYPE_Q6_K ? q6_dot(block, plane, s, a) : plain_dot(type, block, plane, s, a);
+    return type == SLM_TYPE_Q6_K ? q6_dot(first, block, plane, s, a)
+                                 : plain_dot(type, first, block, plane, s, a);
 }
 
 /* Bytes of plane that one super-block uses. */
@@ -337,12 +367,10 @@ INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, c
         for (uint32_t b = 0; b < nb; b++, block += full, plane += plane_step(type)) {
             uint32_t s = slm_sub_blocks(w->n_cols, b);
             vf d = vf_splat(act[b].d);
-            for (uint32_t line = 0; line < full; line += SLM_LINE_BYTES) {
-                __builtin_prefetch((const void *)((uintptr_t)block + full + line));
-            }
             UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
             {
-                vf part = d * block_dot(type, block + v * VB, plane + v * VL * 2, s, act + b);
+                vf part =
+                    d * block_dot(type, v == 0, block + v * VB, plane + v * VL * 2, s, act + b);
                 sum[v] = sum[v] + part;
             }
         }
