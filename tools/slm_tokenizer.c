@@ -8,6 +8,7 @@
 #include "lib/json_out.h"
 #include "lib/text_model.h"
 #include "lib/tokenizer_build_cli.h"
+#include "lib/tokenizer_train_cli.h"
 
 enum { MAX_TEXT = 1 << 28 };
 
@@ -258,7 +259,8 @@ int main(int argc, char **argv)
                     {"decode", decode_main},
                     {"info", info_main},
                     {"build", tokenizer_build_main},
-                    {"export", tokenizer_export_main}};
+                    {"export", tokenizer_export_main},
+                    {"train", tokenizer_train_main}};
     for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             return commands[i].run(argc - 1, argv + 1);
