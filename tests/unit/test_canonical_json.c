@@ -71,6 +71,19 @@ static void documents(void)
                "{\"\":-12,\"\\r\":\"\\b\\t\\f\\r\",\"a\":[],\"b\":{}}");
 }
 
+static void indented(void)
+{
+    failure f = {0};
+    char *text = NULL;
+    size_t n;
+    json_t *value = json_pack("{s:{s:[i,i], s:[{}], s:[]}, s:n}", "b", "y", 1, 2, "x", "z", "a");
+    CHECK(canonical_json_indented("t", value, &text, &n, &f) == EXIT_OK);
+    CHECK_STRING(text, "{\n  \"a\": null,\n  \"b\": {\n    \"x\": [\n      {}\n    ],\n"
+                       "    \"y\": [1, 2],\n    \"z\": []\n  }\n}\n");
+    free(text);
+    json_decref(value);
+}
+
 static void whole_numbers_beyond_2_53_are_refused(void)
 {
     failure f = {0};
@@ -86,6 +99,7 @@ int main(void)
 {
     RUN(numbers);
     RUN(documents);
+    RUN(indented);
     RUN(whole_numbers_beyond_2_53_are_refused);
     return test_finish();
 }

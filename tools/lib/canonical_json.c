@@ -11,8 +11,18 @@
 typedef struct writer {
     const char *name;
     FILE *out;
+    bool indented;
+    int depth;
     failure *f;
 } writer;
+
+/* Between the brackets and items of containers. */
+static void line_break(const writer *w, int depth)
+{
+    if (w->indented) {
+        fprintf(w->out, "\n%*s", 2 * depth, "");
+    }
+}
 
 /* The fewest digits that read back as value: digits[0..n-1] and the exponent of 0.d1d2... */
 static int shortest(double value, char digits[static 20], int *exponent)
@@ -81,14 +91,27 @@ static void put_string(FILE *out, const char *s, size_t n)
     fputc('"', out);
 }
 
-static int put(const writer *w, const json_t *value);
+static int put(writer *w, const json_t *value);
 
 static int compare_keys(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int put_object(const writer *w, const json_t *value)
+static int put_members(writer *w, const json_t *object, const char **keys, size_t n)
+{
+    int code = EXIT_OK;
+    for (size_t i = 0; i < n && code == EXIT_OK; i++) {
+        fputs(i ? "," : "", w->out);
+        line_break(w, w->depth);
+        put_string(w->out, keys[i], strlen(keys[i]));
+        fputs(w->indented ? ": " : ":", w->out);
+        code = put(w, json_object_get(object, keys[i]));
+    }
+    return code;
+}
+
+static int put_object(writer *w, const json_t *value)
 {
     size_t n = json_object_size(value), i = 0;
     const char **keys = (const char **)malloc((n + 1) * sizeof *keys);
@@ -102,20 +125,46 @@ static int put_object(const writer *w, const json_t *value)
         keys[i++] = key;
     }
     qsort(keys, n, sizeof *keys, compare_keys);
-    int code = EXIT_OK;
     fputc('{', w->out);
-    for (i = 0; i < n && code == EXIT_OK; i++) {
-        fputs(i ? "," : "", w->out);
-        put_string(w->out, keys[i], strlen(keys[i]));
-        fputc(':', w->out);
-        code = put(w, json_object_get(value, keys[i]));
+    w->depth++;
+    int code = put_members(w, value, keys, n);
+    w->depth--;
+    if (n != 0) {
+        line_break(w, w->depth);
     }
     fputc('}', w->out);
     free(keys);
     return code;
 }
 
-static int put_number(const writer *w, double value)
+/* Lists of plain values stay on one line. */
+static int put_array(writer *w, const json_t *value)
+{
+    bool flat = true;
+    int code = EXIT_OK;
+    size_t n = json_array_size(value);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *item = json_array_get(value, i);
+        flat &= !json_is_object(item) && !json_is_array(item);
+    }
+    fputc('[', w->out);
+    w->depth++;
+    for (size_t i = 0; i < n && code == EXIT_OK; i++) {
+        fputs(i == 0 ? "" : flat && w->indented ? ", " : ",", w->out);
+        if (!flat) {
+            line_break(w, w->depth);
+        }
+        code = put(w, json_array_get(value, i));
+    }
+    w->depth--;
+    if (!flat) {
+        line_break(w, w->depth);
+    }
+    fputc(']', w->out);
+    return code;
+}
+
+static int put_number(writer *w, double value)
 {
     char text[32];
     canonical_number(value, text);
@@ -123,20 +172,12 @@ static int put_number(const writer *w, double value)
     return EXIT_OK;
 }
 
-static int put(const writer *w, const json_t *value)
+static int put(writer *w, const json_t *value)
 {
     json_int_t whole = json_integer_value(value);
-    int code = EXIT_OK;
     switch (json_typeof(value)) {
     case JSON_OBJECT: return put_object(w, value);
-    case JSON_ARRAY:
-        fputc('[', w->out);
-        for (size_t i = 0; i < json_array_size(value) && code == EXIT_OK; i++) {
-            fputs(i ? "," : "", w->out);
-            code = put(w, json_array_get(value, i));
-        }
-        fputc(']', w->out);
-        return code;
+    case JSON_ARRAY: return put_array(w, value);
     case JSON_STRING:
         put_string(w->out, json_string_value(value), json_string_length(value));
         return EXIT_OK;
@@ -156,13 +197,15 @@ static int put(const writer *w, const json_t *value)
     return EXIT_OK;
 }
 
-int canonical_json(const char *name, const json_t *value, char **text, size_t *n_bytes, failure *f)
+static int write_text(const char *name, const json_t *value, bool indented, char **text,
+                      size_t *n_bytes, failure *f)
 {
-    writer w = {name, json_open_memory(text, n_bytes), f};
+    writer w = {name, json_open_memory(text, n_bytes), indented, 0, f};
     if (!w.out) {
         return fail(f, EXIT_RESOURCE, "%s: no memory", name);
     }
     int code = put(&w, value);
+    fputs(indented ? "\n" : "", w.out);
     if (!json_close_memory(w.out) && code == EXIT_OK) {
         code = fail(f, EXIT_RESOURCE, "%s: no memory", name);
     }
@@ -171,4 +214,15 @@ int canonical_json(const char *name, const json_t *value, char **text, size_t *n
         *text = NULL;
     }
     return code;
+}
+
+int canonical_json(const char *name, const json_t *value, char **text, size_t *n_bytes, failure *f)
+{
+    return write_text(name, value, false, text, n_bytes, f);
+}
+
+int canonical_json_indented(const char *name, const json_t *value, char **text, size_t *n_bytes,
+                            failure *f)
+{
+    return write_text(name, value, true, text, n_bytes, f);
 }

@@ -14,6 +14,10 @@
  * EXIT_RESOURCE without memory. name: for messages. */
 int canonical_json(const char *name, const json_t *value, char **text, size_t *n_bytes, failure *f);
 
+/* The same with line breaks and two spaces a level, for documents that people read too. */
+int canonical_json_indented(const char *name, const json_t *value, char **text, size_t *n_bytes,
+                            failure *f);
+
 /* A finite number as ECMAScript's Number::toString writes it. */
 void canonical_number(double value, char text[static 32]);
 

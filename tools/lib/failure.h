@@ -7,12 +7,13 @@
 /* Exit codes of every tool. */
 enum {
     EXIT_OK = 0,
-    EXIT_CHECK = 1,    /* a gate or check failed */
-    EXIT_USAGE = 2,    /* misuse of the command line */
-    EXIT_INPUT = 3,    /* an input is invalid */
-    EXIT_IO = 4,       /* reading or writing failed */
-    EXIT_RESOURCE = 5, /* memory, threads, address space */
-    EXIT_INTERNAL = 7  /* a bug */
+    EXIT_CHECK = 1,     /* a gate or check failed */
+    EXIT_USAGE = 2,     /* misuse of the command line */
+    EXIT_INPUT = 3,     /* an input is invalid */
+    EXIT_IO = 4,        /* reading or writing failed */
+    EXIT_RESOURCE = 5,  /* memory, threads, address space */
+    EXIT_UNDECIDED = 6, /* a gate could not be decided: too little was measured */
+    EXIT_INTERNAL = 7   /* a bug */
 };
 
 typedef struct failure {
