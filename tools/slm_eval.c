@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/cli.h"
+#include "lib/eval_gate_cli.h"
 #include "lib/eval_import.h"
 #include "lib/eval_merge.h"
 #include "lib/eval_perplexity.h"
@@ -18,6 +19,8 @@ static const command COMMANDS[] = {
     {"run", "a model on suites of cases, results into a database", eval_run_main},
     {"merge", "the databases of shards into one", eval_merge_main},
     {"import", "other harnesses' cases into a suite", eval_import_main},
+    {"gate", "verdicts by a policy, and the quality manifest that travels with the model",
+     eval_gate_main},
     {"perplexity", "how well a model predicts a text", eval_perplexity_main},
 };
 

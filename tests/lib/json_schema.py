@@ -37,9 +37,12 @@ def check_object(value, schema, at):
 def check(value, schema, at="document"):
     unknown = set(schema) - NOTES - {"type", "properties", "required",
                                      "additionalProperties", "items",
-                                     "enum", "const", "pattern", "minimum", "maximum", "minLength"}
+                                     "enum", "const", "pattern", "minimum", "maximum", "minLength",
+                                     "minItems", "maxItems", "anyOf"}
     if unknown:
         yield f"{at}: schema keywords not understood: {sorted(unknown)}"
+    if "anyOf" in schema and all(list(check(value, s, at)) for s in schema["anyOf"]):
+        yield f"{at}: fits none of {len(schema['anyOf'])} forms: {str(value)[:200]}"
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if types and not any(is_type(value, t) for t in types):
@@ -59,6 +62,8 @@ def check(value, schema, at="document"):
     if isinstance(value, dict):
         yield from check_object(value, schema, at)
     if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            yield f"{at}: {len(value)} items are too few or too many"
         for i, item in enumerate(value):
             yield from check(item, schema.get("items", {}), f"{at}[{i}]")
 

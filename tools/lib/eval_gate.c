@@ -298,13 +298,28 @@ static int judge_resource(judge *g)
     return judge_observed(g);
 }
 
+/* Observed: how many digests differ. */
+static int judge_digest(judge *g)
+{
+    const gate_subjects *s = g->subjects;
+    g->result->observed = strcmp(s->digest, s->reference_digest) != 0;
+    g->result->verdict = g->result->observed > 0 ? VERDICT_FAILED : VERDICT_PASSED;
+    if (g->result->verdict == VERDICT_FAILED) {
+        snprintf(g->result->reason, sizeof g->result->reason,
+                 "kernels %s give logits digest %s, the scalar reference %s", s->kernels, s->digest,
+                 s->reference_digest);
+    }
+    return EXIT_OK;
+}
+
 /* ---- All of them ----------------------------------------------------------------------------- */
 
 int gate_evaluate(eval_store *store, const gate_policy *policy, const gate_subjects *subjects,
                   gate_result *results, failure *f)
 {
-    static int (*const kinds[GATE_KINDS])(judge *) = {
-        judge_limit, judge_recovery, judge_non_inferiority, judge_flips, judge_resource};
+    static int (*const kinds[GATE_KINDS])(judge *) = {judge_limit,           judge_recovery,
+                                                      judge_non_inferiority, judge_flips,
+                                                      judge_resource,        judge_digest};
     for (size_t i = 0; i < policy->n_rules; i++) {
         results[i] = (gate_result){.rule = &policy->rules[i], .observed = (double)NAN};
         judge g = {store, subjects, &policy->rules[i], &results[i], f};

@@ -11,8 +11,10 @@
 
 enum { POLICY_MAX_BYTES = 1 << 20, POLICY_MAX_GATES = 1000 };
 
-static const char *const KINDS[GATE_KINDS] = {"limit", "recovery", "non_inferiority", "flips",
-                                              "resource"};
+#define DIGEST_GATE "logits-digest"
+
+static const char *const KINDS[GATE_KINDS] = {"limit", "recovery", "non_inferiority",
+                                              "flips", "resource", "digest"};
 static const char *const RESOURCES[] = {"file_bytes", "memory_bytes", "bits_per_weight"};
 
 const char *gate_kind_name(gate_kind kind)
@@ -133,7 +135,7 @@ static int read_kind(reader *r, gate_rule *rule)
 {
     const char *kind;
     int code = read_text(r, "kind", NULL, &kind);
-    for (int i = 0; code == EXIT_OK && i < GATE_KINDS; i++) {
+    for (int i = 0; code == EXIT_OK && i < GATE_DIGEST; i++) {
         if (strcmp(kind, KINDS[i]) == 0) {
             rule->kind = (gate_kind)i;
             return EXIT_OK;
@@ -186,7 +188,7 @@ static int read_gates(reader *r, const char *path, gate_policy *policy)
         return fail(r->f, EXIT_INPUT, "%s: gates must be a list of 1 to %d gates", path,
                     POLICY_MAX_GATES);
     }
-    policy->rules = (gate_rule *)calloc(n, sizeof *policy->rules);
+    policy->rules = (gate_rule *)calloc(n + 1, sizeof *policy->rules);
     if (!policy->rules) {
         return fail(r->f, EXIT_RESOURCE, "%s: no memory", path);
     }
@@ -202,8 +204,8 @@ static int read_gates(reader *r, const char *path, gate_policy *policy)
             snprintf(r->where, sizeof r->where, "%.4000s: gate \"%s\"", path, rule->id);
             code = read_gate(r, rule);
         }
-        for (size_t k = 0; code == EXIT_OK && k < i; k++) {
-            if (strcmp(policy->rules[k].id, rule->id) == 0) {
+        for (size_t k = 0; code == EXIT_OK && k <= i; k++) {
+            if (strcmp(k < i ? policy->rules[k].id : DIGEST_GATE, rule->id) == 0) {
                 code = fail(r->f, EXIT_INPUT, "%s: the id stands twice", r->where);
             }
         }
@@ -211,7 +213,12 @@ static int read_gates(reader *r, const char *path, gate_policy *policy)
             return code;
         }
     }
-    policy->n_rules = n;
+    policy->rules[n] = (gate_rule){.id = DIGEST_GATE,
+                                   .kind = GATE_DIGEST,
+                                   .suite = "",
+                                   .metric = "logits_digest",
+                                   .slice = ""};
+    policy->n_rules = n + 1;
     return EXIT_OK;
 }
 

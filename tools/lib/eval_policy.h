@@ -9,6 +9,8 @@
  *                    -"margin"; wholly below fails, across is inconclusive
  *   flips            cases that the baseline passed and the model fails: at most "max"
  *   resource         file_bytes, memory_bytes or bits_per_weight: at most "max"
+ *   digest           in every policy, without being written there: the machine's best kernels give
+ *                    the logits that the scalar reference gives
  */
 #ifndef SLM_TOOLS_EVAL_POLICY_H
 #define SLM_TOOLS_EVAL_POLICY_H
@@ -21,6 +23,7 @@ typedef enum gate_kind {
     GATE_NON_INFERIORITY,
     GATE_FLIPS,
     GATE_RESOURCE,
+    GATE_DIGEST,
     GATE_KINDS
 } gate_kind;
 
