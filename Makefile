@@ -43,12 +43,14 @@ BIN := $(B)/bin
 endif
 
 # ---- Sources -------------------------------------------------------------------------------------
-PORTABLE_SRC := $(wildcard runtime/base/*.c runtime/format/*.c runtime/quant/*.c runtime/text/*.c \
+PORTABLE_SRC := $(wildcard runtime/base/*.c runtime/format/*.c runtime/text/*.c \
     runtime/model/*.c runtime/state/*.c runtime/decode/*.c) \
+    $(filter-out %_avx2.c %_avx512.c,$(wildcard runtime/quant/*.c)) \
     $(wildcard runtime/kernels/ref.c runtime/kernels/kv.c runtime/kernels/select.c)
 RUNTIME_SRC := $(PORTABLE_SRC) runtime/port/posix.c
 ifeq ($(ARCH),x86_64)
-RUNTIME_SRC += $(wildcard runtime/kernels/avx2.c runtime/kernels/avx512.c)
+RUNTIME_SRC += $(wildcard runtime/kernels/avx2.c runtime/kernels/avx512.c \
+    runtime/quant/search_avx2.c runtime/quant/search_avx512.c)
 endif
 RUNTIME_OBJ := $(RUNTIME_SRC:%.c=$(B)/%.o)
 LIB := $(B)/libslm.a
@@ -78,6 +80,9 @@ tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY)
 $(B)/runtime/kernels/avx2.o: ISA := -mavx2 -mf16c
 $(B)/runtime/kernels/avx512.o: ISA := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq \
     -mavx512vl -mavx512vnni
+$(B)/runtime/quant/search_avx2.o: ISA := -mavx2
+$(B)/runtime/quant/search_avx512.o: ISA := -mavx2 -mavx512f -mavx512bw -mavx512dq -mavx512vl
+$(B)/runtime/quant/search_%.o: CFLAGS := $(patsubst -O2,-O3,$(CFLAGS))
 $(B)/runtime/kernels/%.o: CFLAGS := $(patsubst -O2,-O3,$(CFLAGS))
 
 $(B)/runtime/%.o: runtime/%.c

@@ -140,7 +140,7 @@ void slm_dequantize_row(slm_type type, const uint8_t *data, uint32_t n_cols, uin
                         float *out);
 
 /* Quantizes x[32 n_sub] (finite) into the unpacked form, with the best scale search of this
- * project (search.c): least squared error. Deterministic on every platform. Scales and codes are
+ * project (search.h): least squared error. Deterministic on every platform. Scales and codes are
  * always in range and finite: values that a half-precision scale cannot reach (beyond 65504 times
  * the largest code and integer scale) are cut, so a caller who minds checks before. */
 void slm_super_block_encode(slm_type type, const float *x, uint32_t n_sub, slm_super_block *out);

@@ -1,4 +1,4 @@
-/* codec.c - super-blocks to f32, rows of any type to f32, rows to T16 groups. */
+/* codec.c - super-blocks to f32, rows of any type to f32. */
 #include <string.h>
 
 #include "base/bytes.h"
@@ -59,20 +59,6 @@ void slm_dequantize_row(slm_type type, const uint8_t *data, uint32_t n_cols, uin
             out[i] = f32_from_half(load_u16(x + 2 * (size_t)i));
         } else {
             out[i] = f32_from_bf16(load_u16(x + 2 * (size_t)i));
-        }
-    }
-}
-
-void slm_quantize_group(slm_type type, const float *x, size_t ldx, uint32_t n_rows, uint32_t n_cols,
-                        uint8_t *group)
-{
-    memset(group, 0, (size_t)slm_t16_group_bytes(type, n_cols));
-    for (uint32_t r = 0; r < n_rows; r++) {
-        for (uint32_t b = 0; b < slm_n_super_blocks(n_cols); b++) {
-            slm_super_block block;
-            slm_super_block_encode(type, x + r * ldx + (size_t)b * 256, slm_sub_blocks(n_cols, b),
-                                   &block);
-            slm_t16_store(type, group, n_cols, b, r, &block);
         }
     }
 }
