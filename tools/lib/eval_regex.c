@@ -173,6 +173,9 @@ static int set_item(parser *p, uint32_t *c, bool *is_class)
     size_t start = p->at, length;
     *c = decode(p->pattern + p->at, p->n - p->at, &length);
     p->at += length;
+    if (*c == '[' && p->at < p->n && p->pattern[p->at] == ':') {
+        return refuse(p, start, "classes like [:alpha:] are not known; \\w, \\d and \\s are");
+    }
     if (*c != '\\') {
         return EXIT_OK;
     }

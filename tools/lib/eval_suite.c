@@ -431,10 +431,9 @@ static void warn_prompts(const eval_suite *s, alike *list, notes *w)
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-static int read_suite(eval_suite *s, const input *in, notes *warnings, failure *f)
+static int read_suite(eval_suite *s, const char *text, size_t n_bytes, notes *warnings, failure *f)
 {
-    int code = read_lines(s, (const char *)in->bytes, (size_t)in->n_bytes, f);
-    code = code ? code : input_unchanged(in, f);
+    int code = read_lines(s, text, n_bytes, f);
     code = code ? code : sort_ids(s, f);
     if (code != EXIT_OK) {
         return code;
@@ -449,17 +448,33 @@ static int read_suite(eval_suite *s, const input *in, notes *warnings, failure *
     return EXIT_OK;
 }
 
-int suite_open(const char *path, eval_suite **suite, notes *warnings, failure *f)
+int suite_from_text(const char *path, const char *text, size_t n_bytes, eval_suite **suite,
+                    notes *warnings, failure *f)
 {
     eval_suite *s = (eval_suite *)calloc(1, sizeof *s);
-    input in = {.fd = -1};
     if (!s) {
         return no_memory(path, f);
     }
     s->path = path;
+    int code = read_suite(s, text, n_bytes, warnings, f);
+    if (code != EXIT_OK) {
+        suite_close(&s);
+        return code;
+    }
+    *suite = s;
+    return EXIT_OK;
+}
+
+int suite_open(const char *path, eval_suite **suite, notes *warnings, failure *f)
+{
+    input in = {.fd = -1};
+    eval_suite *s = NULL;
     int code = input_open(path, &in, f);
     code = code ? code : input_map(&in, f);
-    code = code ? code : read_suite(s, &in, warnings, f);
+    if (code == EXIT_OK) {
+        code = suite_from_text(path, (const char *)in.bytes, (size_t)in.n_bytes, &s, warnings, f);
+    }
+    code = code ? code : input_unchanged(&in, f);
     input_close(&in);
     if (code != EXIT_OK) {
         suite_close(&s);

@@ -63,6 +63,9 @@ typedef struct eval_suite eval_suite;
  * path. EXIT_INPUT with path and line for anything malformed, also for a suite without a case;
  * EXIT_IO if a file cannot be read. */
 int suite_open(const char *path, eval_suite **suite, notes *warnings, failure *f);
+/* The same from text in memory; path stands in messages and is where files are looked for. */
+int suite_from_text(const char *path, const char *text, size_t n_bytes, eval_suite **suite,
+                    notes *warnings, failure *f);
 void suite_close(eval_suite **suite); /* accepts NULL; clears */
 
 const char *suite_path(const eval_suite *suite);
