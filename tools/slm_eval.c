@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/cli.h"
+#include "lib/eval_compare_cli.h"
 #include "lib/eval_gate_cli.h"
 #include "lib/eval_import.h"
 #include "lib/eval_merge.h"
@@ -21,6 +22,9 @@ static const command COMMANDS[] = {
     {"import", "other harnesses' cases into a suite", eval_import_main},
     {"gate", "verdicts by a policy, and the quality manifest that travels with the model",
      eval_gate_main},
+    {"compare", "two models on the cases that both have done", eval_compare_main},
+    {"show", "one case and what models made of it", eval_show_main},
+    {"export", "figures and verdicts as CSV, JSON, a model card's or in-toto", eval_export_main},
     {"perplexity", "how well a model predicts a text", eval_perplexity_main},
 };
 
