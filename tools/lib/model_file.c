@@ -32,23 +32,28 @@ int model_file_open(model_file *m, const char *path, const char *kernels, model_
     m->path = path;
     int code = input_open(path, &m->file, f);
     code = code ? code : input_map(&m->file, f);
-    if (code != EXIT_OK) {
-        return code;
-    }
+    return code ? code
+                : model_file_open_bytes(m, path, m->file.bytes, m->file.n_bytes, kernels, check, f);
+}
+
+int model_file_open_bytes(model_file *m, const char *path, const uint8_t *bytes, uint64_t length,
+                          const char *kernels, model_check check, failure *f)
+{
     slm_error error = {0};
-    size_t n_bytes = (size_t)m->file.n_bytes, need = 0;
+    size_t n_bytes = (size_t)length, need = 0;
+    m->path = path;
     bool all = check == MODEL_CHECK_ALL || (check == MODEL_CHECK_SMALL && n_bytes < SMALL_FILE);
     uint32_t flags = all ? SLM_MODEL_CHECK_DATA | SLM_MODEL_CHECK_VALUES : 0;
-    if (slm_model_bytes(m->file.bytes, n_bytes, flags, &need, &error) != SLM_OK) {
+    if (slm_model_bytes(bytes, n_bytes, flags, &need, &error) != SLM_OK) {
         return fail_status(f, path, &error);
     }
     m->model_bytes = need;
-    code = take_memory(need, path, "model", &m->model_memory, f);
+    int code = take_memory(need, path, "model", &m->model_memory, f);
     if (code != EXIT_OK) {
         return code;
     }
-    if (slm_model_init(m->model_memory, need, m->file.bytes, n_bytes, flags, kernels, &m->model,
-                       &error) != SLM_OK) {
+    if (slm_model_init(m->model_memory, need, bytes, n_bytes, flags, kernels, &m->model, &error) !=
+        SLM_OK) {
         return fail_status(f, path, &error);
     }
     m->tokenizer = slm_model_tokenizer(m->model);
@@ -96,7 +101,7 @@ void model_file_close(model_file *m)
     free(m->session_memory);
     free(m->team_memory);
     free(m->model_memory);
-    if (m->path) {
+    if (m->file.path) {
         input_close(&m->file);
     }
     memset(m, 0, sizeof *m);

@@ -27,6 +27,10 @@ typedef struct model_file {
 int model_file_open(model_file *m, const char *path, const char *kernels, model_check check,
                     failure *f);
 
+/* The same for a file's bytes that are at hand: borrowed, 64-byte aligned. m: zeroed. */
+int model_file_open_bytes(model_file *m, const char *path, const uint8_t *bytes, uint64_t length,
+                          const char *kernels, model_check check, failure *f);
+
 /* Starts the threads (0: one per core that this process may use) and makes a session;
  * options->n_threads is set from the threads that did start. */
 int model_file_start(model_file *m, const slm_session_options *options, uint32_t n_threads,

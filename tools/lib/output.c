@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@ struct output {
     char *folder; /* of target */
     char *temporary;
     int fd;
-    int slot; /* in the table below; -1 for standard output */
+    int slot; /* in the table below; -1 for standard output and memory */
+    bool memory;
     bool force;
 };
 
@@ -299,6 +301,30 @@ int output_create(const char *path, bool force, const char *const *inputs, uint3
     return EXIT_OK;
 }
 
+int output_create_memory(output **out_pointer, failure *f)
+{
+    output *out = (output *)calloc(1, sizeof *out);
+    if (!out || !(out->path = strdup("(in memory)"))) {
+        free(out);
+        return fail(f, EXIT_RESOURCE, "no memory for a file in memory");
+    }
+    out->slot = -1;
+    out->memory = true;
+    out->fd = memfd_create("slm", MFD_CLOEXEC);
+    if (out->fd < 0) {
+        int code = fail_errno(f, out->path, "cannot be created");
+        output_destroy(&out);
+        return code;
+    }
+    *out_pointer = out;
+    return EXIT_OK;
+}
+
+int output_descriptor(const output *out)
+{
+    return out->fd;
+}
+
 /* offset UINT64_MAX: append. */
 static int write_all(output *out, uint64_t offset, const void *bytes, uint64_t n_bytes, failure *f)
 {
@@ -329,7 +355,7 @@ int output_write(output *out, const void *bytes, uint64_t n_bytes, failure *f)
 
 int output_write_at(output *out, uint64_t offset, const void *bytes, uint64_t n_bytes, failure *f)
 {
-    if (out->slot < 0) {
+    if (out->slot < 0 && !out->memory) {
         return fail(f, EXIT_USAGE, "this output cannot go to standard output; name a file");
     }
     if (offset > INT64_MAX || n_bytes > INT64_MAX - offset) {

@@ -22,6 +22,11 @@ typedef struct output output;
 int output_create(const char *path, bool force, const char *const *inputs, uint32_t n_inputs,
                   output **out, failure *f);
 
+/* A file in memory that never gets a name: written as any other, read back through its descriptor
+ * (borrowed), gone with output_destroy and the last mapping. */
+int output_create_memory(output **out, failure *f);
+int output_descriptor(const output *out);
+
 /* Appends, or overwrites at an offset; any length; short writes and EINTR are handled. */
 int output_write(output *out, const void *bytes, uint64_t n_bytes, failure *f);
 int output_write_at(output *out, uint64_t offset, const void *bytes, uint64_t n_bytes, failure *f);
