@@ -70,7 +70,7 @@ SCRIPTS = $(shell git ls-files --cached --others --exclude-standard '*.sh' .ci/r
 
 .SECONDARY:
 .DELETE_ON_ERROR:
-.PHONY: all tests demo test test-unit test-kernels test-cli test-golden test-fuzz test-web \
+.PHONY: all tests demo gate test test-unit test-kernels test-cli test-golden test-fuzz test-web \
     test-surface asan fuzz fuzzers wasm dist lint format install uninstall clean help
 
 all: $(TOOLS) $(LIB) ## build every command into bin/
@@ -178,6 +178,9 @@ dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 # ---- Trying and testing --------------------------------------------------------------------------
 demo: ## install what is missing, then show it all at work (SLM_NO_INSTALL=1: only check)
 	@scripts/demo.sh
+
+gate: all ## measure the demo model, quantized, and apply the quality gate to it
+	@scripts/gate.sh
 
 export SLM_SHARED
 
