@@ -3,18 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "lib/cli.h"
 #include "lib/input.h"
 #include "lib/json_out.h"
 #include "lib/text_model.h"
 #include "lib/tokenizer_build_cli.h"
+#include "lib/tokenizer_encode_cli.h"
 #include "lib/tokenizer_train_cli.h"
 
 enum { MAX_TEXT = 1 << 28 };
 
 typedef struct settings {
-    const char *operands[1];
-    bool special, control, json, quiet;
+    const char *operands[2]; /* MODEL, and for decode IDS */
+    bool control, ids, binary, json, quiet;
 } settings;
 
 static int no_memory(failure *f)
@@ -22,45 +24,20 @@ static int no_memory(failure *f)
     return fail(f, EXIT_RESOURCE, "no memory");
 }
 
-/* ---- encode ---------------------------------------------------------------------------------- */
-
-static void print_ids(const int32_t *ids, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        printf(i ? " %" PRId32 : "%" PRId32, ids[i]);
-    }
-    printf("\n");
-}
-
-static int encode(const settings *s, const text_model *m, failure *f)
-{
-    char *text = NULL;
-    size_t n_bytes = 0, n_ids = 0;
-    int code = input_slurp("-", MAX_TEXT, &text, &n_bytes, f);
-    if (code != EXIT_OK) {
-        return code;
-    }
-    uint32_t flags =
-        (s->special ? SLM_ENCODE_SPECIAL : 0u) | (s->control ? SLM_ENCODE_CONTROL : 0u);
-    int32_t *ids = NULL;
-    code = text_model_encode(m, text, n_bytes, flags, &ids, &n_ids, f);
-    if (code == EXIT_OK) {
-        print_ids(ids, n_ids);
-    }
-    free(ids);
-    free(text);
-    return code;
-}
-
 /* ---- decode ---------------------------------------------------------------------------------- */
 
-static int decode_id(const text_model *m, slm_decoder *decoder, int32_t id, char *out,
-                     size_t capacity, failure *f)
+static const char *ids_name(const settings *s)
+{
+    return s->operands[1] && strcmp(s->operands[1], "-") != 0 ? s->operands[1] : "standard input";
+}
+
+static int decode_id(const settings *s, const text_model *m, slm_decoder *decoder, int32_t id,
+                     char *out, size_t capacity, failure *f)
 {
     size_t n = 0;
     slm_error error = {0};
     if (slm_decoder_push(decoder, m->tokenizer, id, out, capacity, &n, &error) != SLM_OK) {
-        return fail(f, EXIT_INPUT, "standard input: %s", error.text);
+        return fail(f, EXIT_INPUT, "%s: %s", ids_name(s), error.text);
     }
     fwrite(out, 1, n, stdout);
     return EXIT_OK;
@@ -79,17 +56,38 @@ static int decode_text(const settings *s, const text_model *m, char *text, size_
         uint64_t id;
         *end = 0;
         if (!parse_u64(p, 0, INT32_MAX, &id)) {
-            return fail(f, EXIT_INPUT, "standard input: \"%.32s\" is not a token id", p);
+            return fail(f, EXIT_INPUT, "%s: \"%.32s\" is not a token id", ids_name(s), p);
         }
         *end = after;
-        int code = decode_id(m, &decoder, (int32_t)id, out, capacity, f);
+        int code = decode_id(s, m, &decoder, (int32_t)id, out, capacity, f);
         if (code != EXIT_OK) {
             return code;
         }
         p = end;
     }
     if (strlen(text) != n) {
-        return fail(f, EXIT_INPUT, "standard input: not text");
+        return fail(f, EXIT_INPUT, "%s: not text", ids_name(s));
+    }
+    fwrite(out, 1, slm_decoder_flush(&decoder, out), stdout);
+    return EXIT_OK;
+}
+
+/* 32-bit little-endian numbers. */
+static int decode_binary(const settings *s, const text_model *m, const char *bytes, size_t n,
+                         char *out, size_t capacity, failure *f)
+{
+    slm_decoder decoder;
+    slm_decoder_init(&decoder, s->control ? SLM_DECODE_CONTROL : 0);
+    if (n % 4 != 0) {
+        return fail(f, EXIT_INPUT, "%s: %zu bytes are no whole number of 32-bit ids", ids_name(s),
+                    n);
+    }
+    for (size_t i = 0; i < n; i += 4) {
+        int32_t id = (int32_t)load_u32((const uint8_t *)bytes + i);
+        int code = decode_id(s, m, &decoder, id, out, capacity, f);
+        if (code != EXIT_OK) {
+            return code;
+        }
     }
     fwrite(out, 1, slm_decoder_flush(&decoder, out), stdout);
     return EXIT_OK;
@@ -99,10 +97,12 @@ static int decode(const settings *s, const text_model *m, failure *f)
 {
     char *text = NULL;
     size_t n = 0, capacity = UINT16_MAX + 16;
-    int code = input_slurp("-", MAX_TEXT, &text, &n, f);
+    int code = input_slurp(s->operands[1] ? s->operands[1] : "-", MAX_TEXT, &text, &n, f);
     char *out = (char *)malloc(capacity);
     if (code == EXIT_OK) {
-        code = out ? decode_text(s, m, text, n, out, capacity, f) : no_memory(f);
+        code = !out        ? no_memory(f)
+               : s->binary ? decode_binary(s, m, text, n, out, capacity, f)
+                           : decode_text(s, m, text, n, out, capacity, f);
     }
     free(out);
     free(text);
@@ -165,42 +165,10 @@ static int run(cli *c, const settings *s, char command)
         fprintf(stderr, "%s", m.warnings);
     }
     if (code == EXIT_OK) {
-        code = command == 'e'   ? encode(s, &m, &f)
-               : command == 'd' ? decode(s, &m, &f)
-                                : info(c, s, &m);
+        code = command == 'd' ? decode(s, &m, &f) : info(c, s, &m);
     }
     text_model_close(&m);
     return cli_finish(c, code == EXIT_OK ? code : cli_report(c, &f));
-}
-
-static int encode_main(int argc, char **argv)
-{
-    settings s = {.special = true};
-    cli_option options[] = {{.name = "special",
-                             .help = "add BOS and EOS as the tokenizer's own flags say (default)",
-                             .kind = CLI_FLAG,
-                             .value = &s.special},
-                            {.name = "control",
-                             .help = "recognise control tokens written out in the text",
-                             .kind = CLI_FLAG,
-                             .value = &s.control},
-                            {.name = "quiet",
-                             .letter = 'q',
-                             .help = "no warnings",
-                             .kind = CLI_FLAG,
-                             .value = &s.quiet}};
-    cli c = {.tool = "slm-tokenizer encode",
-             .synopsis = "MODEL [options] < TEXT",
-             .summary =
-                 "Text on standard input -> its token ids on one line. MODEL is a .slm file, "
-                 "a\ntokenizer.json, a GGUF file, a tokenizer.model or a tokenizer.bin.",
-             .options = options,
-             .n_options = sizeof options / sizeof options[0],
-             .min_operands = 1,
-             .max_operands = 1,
-             .operands = s.operands};
-    int code = cli_parse(&c, argc, argv);
-    return code >= 0 ? code : run(&c, &s, 'e');
 }
 
 static int decode_main(int argc, char **argv)
@@ -210,19 +178,27 @@ static int decode_main(int argc, char **argv)
                              .help = "write control tokens out by name instead of dropping them",
                              .kind = CLI_FLAG,
                              .value = &s.control},
+                            {.name = "ids",
+                             .help = "the input is ids as text (default)",
+                             .kind = CLI_FLAG,
+                             .value = &s.ids},
+                            {.name = "binary",
+                             .help = "the input is ids as 32-bit little-endian numbers",
+                             .kind = CLI_FLAG,
+                             .value = &s.binary},
                             {.name = "quiet",
                              .letter = 'q',
                              .help = "no warnings",
                              .kind = CLI_FLAG,
                              .value = &s.quiet}};
     cli c = {.tool = "slm-tokenizer decode",
-             .synopsis = "MODEL [options] < IDS",
-             .summary = "Token ids on standard input, separated by white space -> exactly their "
-                        "text.",
+             .synopsis = "MODEL [IDS] [options]",
+             .summary = "A file of token ids, or standard input, separated by white space -> "
+                        "exactly their text.",
              .options = options,
              .n_options = sizeof options / sizeof options[0],
              .min_operands = 1,
-             .max_operands = 1,
+             .max_operands = 2,
              .operands = s.operands};
     int code = cli_parse(&c, argc, argv);
     return code >= 0 ? code : run(&c, &s, 'd');
@@ -255,9 +231,10 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"encode", encode_main},
+    } commands[] = {{"encode", tokenizer_encode_main},
                     {"decode", decode_main},
                     {"info", info_main},
+                    {"stats", tokenizer_stats_main},
                     {"build", tokenizer_build_main},
                     {"export", tokenizer_export_main},
                     {"train", tokenizer_train_main}};
@@ -268,21 +245,26 @@ int main(int argc, char **argv)
     }
     const char *operand = NULL;
     cli c = {.tool = "slm-tokenizer",
-             .synopsis = "encode|decode|info MODEL [options]",
-             .summary = "Text to token ids and back. Each command has its own --help.",
+             .synopsis = "COMMAND ...",
+             .summary = "encode  text -> token ids\ndecode  ids -> text\n"
+                        "info    what kind of tokenizer a file holds\n"
+                        "stats   how a tokenizer does on a text\n"
+                        "build   a tokenizer from any source -> a file of its own\n"
+                        "export  a tokenizer -> tokenizer.json\n"
+                        "train   texts -> a tokenizer\n\nEach command has its own --help.",
              .operands = &operand,
              .max_operands = 1,
-             .epilog = "  slm-tokenizer encode model.slm --no-special < story.txt > ids\n"
-                       "  slm-tokenizer decode model.slm < ids\n"
-                       "  slm-tokenizer info tokenizer.json --json"};
+             .epilog = "slm-tokenizer encode model.slm --no-special < story.txt > ids\n"
+                       "slm-tokenizer decode model.slm < ids\n"
+                       "slm-tokenizer train story.txt --vocab-size 2048 -o vocabulary.slm"};
     int code = cli_parse(&c, argc, argv);
     if (code >= 0) {
         return code;
     }
     failure f = {0};
     fail(&f, EXIT_USAGE,
-         operand ? "there is no command \"%.64s\"; encode, decode and info exist"
-                 : "a command is missing: encode, decode or info%.0s",
+         operand ? "there is no command \"%.64s\"; --help lists them"
+                 : "a command is missing: encode, decode, info, stats, build, export, train%.0s",
          operand ? operand : "");
     return cli_report(&c, &f);
 }

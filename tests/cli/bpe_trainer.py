@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Trains a byte-level BPE by counting everything anew for each merge, to compare with.
 
-    bpe_trainer.py VOCAB_SIZE MIN_FREQUENCY SPLIT [SPECIAL...] < TEXT    prints tokenizer.json's model
+    bpe_trainer.py VOCAB_SIZE MIN_FREQUENCY SPLIT [SPECIAL...] < TEXT
+
+Prints the vocabulary and the merges as tokenizer.json holds them.
 
 SPLIT is "gpt2" (ASCII only: the expression below knows no other letters) or "none".
 """
