@@ -40,6 +40,7 @@ bool slm_scratch_carve(const slm_tokenizer *t, uint64_t n_bytes, void *memory,
     scratch->least = (int32_t *)arena_take(&arena, n / 8 + 160, sizeof(uint32_t));
     scratch->normal = (uint8_t *)arena_take(&arena, n, 1);
     scratch->spaced = (uint8_t *)arena_take(&arena, n, 1);
+    scratch->notes = (uint8_t *)arena_take(&arena, slm_program_memo_bytes(&t->program, n), 1);
     scratch->spare = (uint8_t *)arena_take(&arena, n_bytes, 1);
     scratch->n_bytes = arena.used;
     return !arena.failed && arena.used <= SIZE_MAX;
@@ -238,9 +239,10 @@ static void encode_words(const encoder *e, const uint8_t *text, size_t n, bool i
     if (e->t->flags & TOK_SPACES_LATE) {
         mark_spaces(e, is_first, &text, &n);
     }
-    for (size_t pos = 0, end; pos < n; pos = end) {
-        end = slm_word_end(e->t, text, n, pos);
-        slm_encode_word(e->t, text + pos, end - pos, e->scratch, e->sink);
+    size_t begin, end;
+    word_cursor words = slm_words_begin(e->t, text, n, e->scratch);
+    while (slm_words_next(&words, &begin, &end)) {
+        slm_encode_word(e->t, text + begin, end - begin, e->scratch, e->sink);
     }
 }
 

@@ -38,7 +38,8 @@ enum {
     TOK_BYTE_FALLBACK = 64, /* characters without a token become BYTE tokens */
     TOK_FUSE_UNK = 128,     /* neighbouring unknown characters give one unknown token */
     TOK_STRIP_SPACE = 256,  /* decoding drops one space at the very beginning */
-    TOK_FLAGS_ALL = 511
+    TOK_TIES = 512,         /* merges may have the same rank: the leftmost comes first */
+    TOK_FLAGS_ALL = 1023
 };
 
 /* How text is cut into words before merging. */
@@ -47,9 +48,24 @@ enum {
     PRE_GPT2 = 1,
     PRE_LLAMA3 = 2,
     PRE_QWEN2 = 3,
-    PRE_MARKS = 4,  /* a word begins at each U+2581 */
-    PRE_DIGITS = 5, /* GPT-2, after every number character was cut out */
-    PRE_COUNT = 6
+    PRE_MARKS = 4,   /* a word begins at each U+2581 */
+    PRE_DIGITS = 5,  /* GPT-2, after every number character was cut out */
+    PRE_PROGRAM = 6, /* by the automata of a program */
+    PRE_COUNT = 7
+};
+
+/* The program of PRE_PROGRAM: stages that cut what the stage before them left, by automata. */
+enum {
+    PROGRAM_HEADER_BYTES = 272,
+    PROGRAM_MAX_STAGES = 16,
+    PROGRAM_MAX_COLUMNS = 255,
+    PROGRAM_MAX_STATES = 256,
+    PROGRAM_BAD_CHARACTER = 0x110000, /* a byte that belongs to none */
+    PROGRAM_MATCH = 0x8000,           /* in a transition: a match ends before this character */
+
+    STAGE_BYTES = 1,     /* characters are bytes, as the byte-level alphabet writes them */
+    STAGE_DROP_GAPS = 2, /* what lies between matches is left out, and not a word */
+    STAGE_FLAGS_ALL = 3
 };
 
 /* What is put before a piece of text: U+2581, or a space if TOK_BYTE_LEVEL. */

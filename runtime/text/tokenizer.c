@@ -12,7 +12,9 @@ typedef struct opener {
     slm_arena *arena;
     byte_reader r;
     uint64_t n_bytes;
-    uint32_t n_added[2], n_blob, n_patterns;
+    uint32_t n_added[2], n_blob, n_patterns, n_program;
+    uint32_t rank;
+    const uint8_t *ties;               /* a bit per merge: it has the rank of the one before */
     const uint8_t *lengths;            /* u16 per token */
     const uint8_t *entries, *patterns; /* of both added tables */
     uint32_t *offsets, *index;
@@ -95,12 +97,12 @@ static slm_status read_header(opener *o)
     t->n_stops = read_u32(&o->r);
     o->n_blob = read_u32(&o->r);
     o->n_patterns = read_u32(&o->r);
-    uint32_t reserved = read_u32(&o->r);
+    o->n_program = read_u32(&o->r);
     if (o->r.failed) {
         return refuse(o, o->n_bytes, "the header is cut short");
     }
-    if (t->flags > TOK_FLAGS_ALL || reserved != 0) {
-        return refuse(o, 8, "unknown flags or reserved bits");
+    if (t->flags > TOK_FLAGS_ALL) {
+        return refuse(o, 8, "unknown flags");
     }
     if (t->pre >= PRE_COUNT || t->prefix >= PREFIX_COUNT) {
         return refuse(o, 12, "unknown pre-tokenizer or prefix rule");
@@ -147,11 +149,17 @@ static slm_status read_layout(opener *o)
     t->merges = read_array(o, t->n_merges, (uint64_t)2 * t->id_bytes);
     o->entries = read_array(o, (uint64_t)o->n_added[0] + o->n_added[1], 8);
     o->patterns = read_array(o, o->n_patterns, 1);
+    o->ties = read_array(o, t->flags & TOK_TIES ? ((uint64_t)t->n_merges + 7) / 8 : 0, 1);
+    const uint8_t *program = read_array(o, o->n_program, 1);
     if (o->r.failed) {
         return refuse(o, o->r.pos, "an array is cut short, or padding is not zero");
     }
     if (o->r.pos != o->n_bytes) {
         return refuse(o, o->r.pos, "there are bytes behind its end");
+    }
+    if (t->pre == PRE_PROGRAM ? !slm_program_open(&t->program, program, o->n_program)
+                              : o->n_program != 0) {
+        return refuse(o, 60, "the program of its pre-tokenizer is none");
     }
     for (uint32_t i = 0; i < t->n_stops; i++) {
         t->stops[i] = (int32_t)load_u32(stops + 4 * (size_t)i);
@@ -292,8 +300,11 @@ static slm_status refuse_merge(const opener *o, uint32_t rank, const char *why)
     return slm_fail(o->error, SLM_ERR_TOKENIZER, 0, "tokenizer: merge %u %s", rank, why);
 }
 
+/* Equal ranks get the number of the first of them. */
 static slm_status add_merge(opener *o, uint32_t rank)
 {
+    bool tied = o->t->flags & TOK_TIES && o->ties[rank / 8] >> rank % 8 & 1;
+    o->rank = tied ? o->rank : rank;
     slm_tokenizer *t = o->t;
     uint32_t left, right, n_left, n_right;
     merge_ids(t, rank, &left, &right);
@@ -306,7 +317,7 @@ static slm_status add_merge(opener *o, uint32_t rank)
     if (result == BPE1_NO_ID) {
         return refuse_merge(o, rank, "gives bytes that are no token");
     }
-    merge_slot entry = {pair_key(left, right), rank, result};
+    merge_slot entry = {pair_key(left, right), o->rank, result};
     uint64_t h = pair_hash(entry.pair);
     uint32_t bit = (uint32_t)(h >> 32) & t->filter_mask, slot = (uint32_t)h & t->table_mask;
     o->filter[bit >> 6] |= (uint64_t)1 << (bit & 63);
@@ -413,6 +424,7 @@ static slm_status open_bpe1(opener *o)
     }
     if (status == SLM_OK) {
         slm_adjacent_build(o->t, o->adjacent);
+        slm_program_prepare(o->t);
         status = open_added(o);
     }
     return status;

@@ -33,6 +33,20 @@ typedef struct added_table {
     uint64_t first[4]; /* bit set of the first bytes of all patterns */
 } added_table;
 
+/* One stage of a program: entries of 2 bytes, n_columns + 1 to a state. */
+typedef struct split_automaton {
+    const uint8_t *table;
+    uint32_t flags, n_states;
+} split_automaton;
+
+typedef struct split_program {
+    uint32_t n_stages, n_starts, n_columns;
+    const uint8_t *byte_columns; /* of bytes, for STAGE_BYTES */
+    const uint8_t *starts;       /* u32 each: first code point << 8 | column */
+    uint8_t ascii[128];          /* columns */
+    split_automaton stages[PROGRAM_MAX_STAGES];
+} split_program;
+
 struct slm_tokenizer {
     uint32_t magic; /* BTOK_MAGIC or BPE1_MAGIC */
     uint32_t flags, pre, prefix;
@@ -55,6 +69,7 @@ struct slm_tokenizer {
     uint32_t byte_ids[256];   /* tokens of single bytes, or BPE1_NO_ID */
     uint32_t ascii_ids[128];  /* tokens that merge of ASCII characters, or BPE1_NO_ID */
     const uint64_t *adjacent; /* which bytes stand side by side inside a token; see words.c */
+    split_program program;
     slm_unicode unicode;
 };
 
@@ -120,7 +135,7 @@ uint32_t slm_token_lookup(const slm_tokenizer *t, const uint8_t *a, size_t n_a, 
 /* The hash that the index goes by. */
 uint32_t slm_token_hash(const uint8_t *a, size_t n_a, const uint8_t *b, size_t n_b);
 
-/* The end of the word that begins at pos < n. */
+/* The end of the word that begins at pos < n; not for PRE_PROGRAM. */
 size_t slm_word_end(const slm_tokenizer *t, const uint8_t *text, size_t n, size_t pos);
 
 /* Where ids go: those beyond capacity are counted only. */
@@ -153,9 +168,40 @@ typedef struct encode_scratch {
     int32_t *least;                  /* levels of minima over ranks */
     cached_word *words;              /* cache_mask + 1 */
     uint32_t cache_mask;
+    uint8_t *notes;   /* of a program's automata */
     uint8_t *spare;   /* n_bytes, for the caller's own use */
     uint64_t n_bytes; /* of all of it */
 } encode_scratch;
+
+/* Reads and checks a program; false if it is none. Then, when t->program is set, its ASCII table.
+ */
+bool slm_program_open(split_program *s, const uint8_t *program, uint64_t n);
+void slm_program_prepare(slm_tokenizer *t);
+
+/* What notes about n bytes of text take. */
+uint64_t slm_program_memo_bytes(const split_program *s, uint64_t n);
+
+/* Where one stage of a program is. SIZE_MAX: nothing. */
+typedef struct stage_cursor {
+    size_t end; /* of its piece */
+    size_t match_begin, match_end;
+    size_t noted; /* the end of the piece that the notes are about */
+    bool drop;
+} stage_cursor;
+
+/* A walk over the words of a text. */
+typedef struct word_cursor {
+    const slm_tokenizer *t;
+    const uint8_t *text;
+    size_t n, pos;
+    uint32_t run_first, run_end, run_column; /* characters that have one column */
+    stage_cursor stages[PROGRAM_MAX_STAGES];
+    uint8_t *notes[PROGRAM_MAX_STAGES];
+} word_cursor;
+
+word_cursor slm_words_begin(const slm_tokenizer *t, const uint8_t *text, size_t n,
+                            const encode_scratch *scratch);
+bool slm_words_next(word_cursor *c, size_t *begin, size_t *end);
 
 /* Lays out scratch for n_bytes of text; memory may be NULL to count only. False if the sizes do not
  * fit. */

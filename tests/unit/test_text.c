@@ -700,7 +700,8 @@ static void refused(void)
         {2, TOK_BYTE_LEVEL | TOK_ADD_BOS, "special token's id"},
         {12, 65, "a count is out of range"},
         {13, 1, "cut short, or padding"},
-        {15, 1, "reserved bits"},
+        {15, 8, "cut short, or padding"},
+        {3, PRE_PROGRAM, "the program of its pre-tokenizer is none"},
     };
     small_tokenizer s;
     build(&s, small_json, NULL);

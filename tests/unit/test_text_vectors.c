@@ -148,6 +148,7 @@ static void gguf_vectors(void)
     vectors("llama-spm", "tokenizers/vectors/ggml-vocab-llama-spm.gguf", 46);
     vectors("phi-3", "tokenizers/vectors/ggml-vocab-phi-3.gguf", 46);
     vectors("gpt-2", "tokenizers/vectors/ggml-vocab-gpt-2.gguf", 46);
+    vectors("deepseek-llm", "tokenizers/vectors/ggml-vocab-deepseek-llm.gguf", 46);
 }
 
 static void sentencepiece_vectors(void)

@@ -160,4 +160,5 @@ def main():
                 "Per character: distance * 3 + kind, parts as zigzag distances.", decompositions)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "lib/gguf_model.h"
+#include "lib/gguf_pre.h"
 #include "lib/json_out.h"
 #include "lib/utf8.h"
 
@@ -286,58 +287,20 @@ static int write_spm_steps(vocabulary *v, json_out *j)
     return code;
 }
 
-/* How the pre-tokenizers that llama.cpp names cut words. */
-#define LLAMA3_SPLIT                                                                               \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                     \
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define QWEN2_SPLIT                                                                                \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "                          \
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-typedef struct pre_kind {
-    const char *name, *split; /* split: an expression before byte level, NULL: GPT-2's own */
-    bool digits, nfc, ignore_merges, add_bos;
-} pre_kind;
-static const pre_kind PRE_KINDS[] = {
-    {.name = "gpt-2"},
-    {.name = "olmo"},
-    {.name = "mpt"},
-    {.name = "phi-2"},
-    {.name = "jais"},
-    {.name = "llama3", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
-    {.name = "llama-v3", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
-    {.name = "llama-bpe", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
-    {.name = "falcon3", .split = LLAMA3_SPLIT, .ignore_merges = true, .add_bos = true},
-    {.name = "dbrx", .split = LLAMA3_SPLIT},
-    {.name = "smaug-bpe", .split = LLAMA3_SPLIT},
-    {.name = "qwen2", .split = QWEN2_SPLIT, .nfc = true},
-    {.name = "deepseek-r1-qwen", .split = QWEN2_SPLIT, .nfc = true},
-    {.name = "stablelm2", .split = QWEN2_SPLIT, .nfc = true},
-    {.name = "smollm", .digits = true},
-    {.name = "starcoder", .digits = true},
-    {.name = "refact", .digits = true},
-    {.name = "command-r", .digits = true},
-    {.name = "codeshell", .digits = true},
-};
-
 static int find_pre(const vocabulary *v, const pre_kind **kind)
 {
     gguf_string name = {"", 0};
-    char known[512] = "";
-    size_t used = 0;
+    char known[1024];
     int code = gguf_get_string(v->g, "tokenizer.ggml.pre", &name, NULL, v->f);
-    for (size_t i = 0; i < sizeof PRE_KINDS / sizeof PRE_KINDS[0]; i++) {
-        const char *k = PRE_KINDS[i].name;
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", k);
-        if (strlen(k) == name.n_bytes && memcmp(k, name.text, name.n_bytes) == 0) {
-            *kind = &PRE_KINDS[i];
-            return code;
-        }
+    *kind = code == EXIT_OK ? gguf_pre_find(name.text, (size_t)name.n_bytes) : NULL;
+    if (code != EXIT_OK || *kind) {
+        return code;
     }
-    return code ? code
-                : fail(v->f, EXIT_INPUT,
-                       "%s: tokenizer.ggml.pre \"%.*s\" is not supported (supported: %s); "
-                       "--no-tokenizer converts the weights alone",
-                       v->g->name, (int)(name.n_bytes < 40 ? name.n_bytes : 40), name.text, known);
+    gguf_pre_names(known, sizeof known);
+    return fail(v->f, EXIT_INPUT,
+                "%s: tokenizer.ggml.pre \"%.*s\" is not supported (supported:%s); "
+                "--no-tokenizer converts the weights alone",
+                v->g->name, (int)(name.n_bytes < 40 ? name.n_bytes : 40), name.text, known);
 }
 
 static void write_byte_level(json_out *j, const char *key, bool regex)
@@ -355,26 +318,20 @@ static void write_bpe_steps(json_out *j, const pre_kind *kind)
         begin_step(j, "normalizer", "NFC");
         json_object_end(j);
     }
-    if (kind->split || kind->digits) {
-        begin_step(j, "pre_tokenizer", "Sequence");
-        json_array(j, "pretokenizers");
-        begin_step(j, NULL, kind->split ? "Split" : "Digits");
-        if (kind->split) {
-            json_object(j, "pattern");
-            json_string(j, "Regex", kind->split);
-            json_object_end(j);
-            json_string(j, "behavior", "Isolated");
-            json_bool(j, "invert", false);
-        } else {
-            json_bool(j, "individual_digits", true);
-        }
+    begin_step(j, "pre_tokenizer", "Sequence");
+    json_array(j, "pretokenizers");
+    for (size_t i = 0; i < sizeof kind->splits / sizeof kind->splits[0] && kind->splits[i]; i++) {
+        begin_step(j, NULL, "Split");
+        json_object(j, "pattern");
+        json_string(j, "Regex", kind->splits[i]);
         json_object_end(j);
-        write_byte_level(j, NULL, !kind->split);
-        json_array_end(j);
+        json_string(j, "behavior", "Isolated");
+        json_bool(j, "invert", false);
         json_object_end(j);
-    } else {
-        write_byte_level(j, "pre_tokenizer", true);
     }
+    write_byte_level(j, NULL, kind->gpt2);
+    json_array_end(j);
+    json_object_end(j);
     write_byte_level(j, "decoder", true);
 }
 
@@ -495,7 +452,8 @@ static int write_tokenizer(vocabulary *v, const pre_kind *kind, char **text, siz
     code = code ? code : write_model(v, kind, &j);
     json_object_end(&j);
     json_end(&j);
-    return json_close_memory(stream) ? code : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+    return json_close_memory(stream) ? code
+                                     : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
 }
 
 /* What tokenizer_config.json would say. */
@@ -523,7 +481,8 @@ static int write_config(vocabulary *v, const pre_kind *kind, char **text, size_t
     }
     json_object_end(&j);
     json_end(&j);
-    return json_close_memory(stream) ? EXIT_OK : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
+    return json_close_memory(stream) ? EXIT_OK
+                                     : fail(v->f, EXIT_RESOURCE, "%s: no memory", v->g->name);
 }
 
 static int find_kind(vocabulary *v, const pre_kind **kind)

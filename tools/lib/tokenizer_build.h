@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "lib/json_in.h"
+#include "lib/split_regex.h"
 #include "lib/tokenizer_json.h"
 #include "text/payload.h"
 
@@ -32,6 +33,11 @@ typedef struct tokenizer_build {
     uint32_t n_tokens;
     uint32_t *merges; /* n_merges pairs of ids, by rank */
     uint32_t n_merges;
+    uint8_t *ties; /* a bit per merge: it has the rank of the one before; NULL: none has */
+    split_stage stages[SPLIT_MAX_STAGES]; /* how the pre-tokenizer cuts */
+    uint32_t n_stages;
+    uint8_t *program; /* of PRE_PROGRAM */
+    uint64_t n_program;
     build_added *added;
     uint32_t n_added;
     uint8_t *pool; /* bytes of tokens that differ from their JSON strings */
@@ -57,6 +63,9 @@ const char *build_split(uint32_t pre);
 
 /* normalizer, pre_tokenizer, decoder -> flags, pre, prefix. */
 int build_read_steps(tokenizer_build *b, json_t *root, failure *f);
+
+/* The stages -> pre, and the program if that is PRE_PROGRAM. */
+int build_cut(tokenizer_build *b, failure *f);
 
 /* post_processor -> template_bos, template_eos and their ids. Needs tokens. */
 int build_read_template(tokenizer_build *b, json_t *root, failure *f);

@@ -645,7 +645,12 @@ static void build_free(tokenizer_build *b)
     for (uint32_t i = 0; i < b->n_added; i++) {
         free(b->added[i].pattern);
     }
+    for (uint32_t i = 0; i < b->n_stages; i++) {
+        free(b->stages[i].pattern);
+    }
     free(b->tokens);
+    free(b->program);
+    free(b->ties);
     free(b->merges);
     free(b->added);
     free(b->pool);

@@ -16,7 +16,7 @@ static uint64_t padded(uint64_t n)
 
 typedef struct sizes {
     uint32_t n_raw, n_normalized;
-    uint64_t blob, patterns;
+    uint64_t blob, patterns, ties;
     uint32_t id_bytes;
     uint64_t kinds_at, total;
 } sizes;
@@ -32,19 +32,20 @@ static sizes measure(const tokenizer_build *b)
         s.n_normalized += b->added[i].normalized;
     }
     s.n_raw = b->n_added - s.n_normalized;
+    s.ties = b->ties ? ((uint64_t)b->n_merges + 7) / 8 : 0;
     s.kinds_at =
         BPE1_HEADER_BYTES + padded(4 * (uint64_t)b->n_stops) + padded(2 * (uint64_t)b->n_tokens);
     s.total = s.kinds_at + padded(b->n_tokens) + padded(s.blob) +
               padded((uint64_t)2 * s.id_bytes * b->n_merges) + padded(8 * (uint64_t)b->n_added) +
-              padded(s.patterns);
+              padded(s.patterns) + padded(s.ties) + padded(b->n_program);
     return s;
 }
 
 static void write_header(const tokenizer_build *b, const sizes *s, uint8_t *p)
 {
-    const uint32_t words[15] = {BPE1_MAGIC,
+    const uint32_t words[16] = {BPE1_MAGIC,
                                 BPE1_VERSION,
-                                b->flags,
+                                b->flags | (b->ties ? TOK_TIES : 0u),
                                 b->pre,
                                 b->prefix,
                                 b->n_tokens,
@@ -56,8 +57,9 @@ static void write_header(const tokenizer_build *b, const sizes *s, uint8_t *p)
                                 (uint32_t)b->eos_id,
                                 b->n_stops,
                                 (uint32_t)s->blob,
-                                (uint32_t)s->patterns};
-    for (size_t i = 0; i < 15; i++) {
+                                (uint32_t)s->patterns,
+                                (uint32_t)b->n_program};
+    for (size_t i = 0; i < 16; i++) {
         store_u32(p + 4 * i, words[i]);
     }
 }
@@ -106,6 +108,13 @@ static void write_payload(const tokenizer_build *b, const sizes *s, uint8_t *p)
         store_u16(p + 6, a->flags);
         memcpy(patterns, a->pattern, a->n_bytes);
         patterns += a->n_bytes;
+    }
+    p += padded(s->patterns);
+    if (b->ties) {
+        memcpy(p, b->ties, s->ties);
+    }
+    if (b->program) {
+        memcpy(p + padded(s->ties), b->program, b->n_program);
     }
 }
 

@@ -2,6 +2,7 @@
  * flags of the payload. Only combinations whose effect is known are accepted; what is not is
  * refused by name.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/tokenizer_build.h"
@@ -104,53 +105,54 @@ static int read_normalizer(tokenizer_build *b, json_t *step, const char *type, f
 
 /* ---- Pre-tokenizer --------------------------------------------------------------------------- */
 
-#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-static const struct {
-    const char *regex;
-    uint32_t pre;
-} known_splits[] = {
-    {CONTRACTIONS "\\p{N}{1,3}" REST, PRE_LLAMA3},
-    {CONTRACTIONS "\\p{N}" REST, PRE_QWEN2},
-    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-     PRE_GPT2},
-};
-
-const char *build_split(uint32_t pre)
+/* Remembers a step that cuts; pattern: an expression, or with `literal` a text. */
+static int add_stage(tokenizer_build *b, const char *pattern, bool literal, uint32_t flags,
+                     failure *f)
 {
-    for (size_t i = 0; i < sizeof known_splits / sizeof known_splits[0]; i++) {
-        if (known_splits[i].pre == pre) {
-            return known_splits[i].regex;
-        }
+    if (b->n_stages == SPLIT_MAX_STAGES) {
+        return fail(f, EXIT_INPUT, "%s: pre_tokenizer has more than %d steps that cut", b->name,
+                    SPLIT_MAX_STAGES);
     }
-    return NULL;
+    char *copy = malloc(2 * strlen(pattern) + 1), *p = copy;
+    if (!copy) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", b->name);
+    }
+    for (const char *c = pattern; *c; c++) {
+        if (literal && strchr("\\()[]{}|*+?.^$", *c)) {
+            *p++ = '\\';
+        }
+        *p++ = *c;
+    }
+    *p = 0;
+    flags |= b->flags & TOK_BYTE_LEVEL ? STAGE_BYTES : 0;
+    b->stages[b->n_stages++] = (split_stage){copy, flags};
+    return EXIT_OK;
 }
 
 static int read_split(tokenizer_build *b, json_t *step, failure *f)
 {
     const char *regex = pattern_of(step, "Regex"), *text = pattern_of(step, "String");
-    if (json_is_true(json_object_get(step, "invert"))) {
-        return fail(f, EXIT_INPUT, "%s: pre_tokenizer Split with invert is not supported", b->name);
-    }
+    bool invert = json_is_true(json_object_get(step, "invert"));
+    bool isolated = is_string(step, "behavior", "Isolated");
     /* Spaces are gone when Gemma's tokenizer comes to split at them. */
     if (text && strcmp(text, " ") == 0 && is_string(step, "behavior", "MergedWithPrevious") &&
-        b->flags & TOK_MARK_SPACES) {
+        b->flags & TOK_MARK_SPACES && !invert) {
         return EXIT_OK;
     }
-    for (size_t i = 0; regex && i < sizeof known_splits / sizeof known_splits[0]; i++) {
-        if (strcmp(regex, known_splits[i].regex) == 0 && b->pre == PRE_NONE) {
-            b->pre = known_splits[i].pre;
-            return is_string(step, "behavior", "Isolated")
-                       ? EXIT_OK
-                       : json_in_refuse(b->name, "pre_tokenizer Split behavior", "\"Isolated\"",
-                                        json_object_get(step, "behavior"), f);
-        }
+    if (!regex && !text) {
+        return json_in_refuse(b->name, "pre_tokenizer Split pattern", "a String or a Regex",
+                              json_object_get(step, "pattern"), f);
     }
-    return json_in_refuse(b->name, "pre_tokenizer Split pattern",
-                          "the GPT-2, Llama 3 or Qwen 2 expression",
-                          json_object_get(step, "pattern"), f);
+    /* "Removed" with "invert": the words are the matches, and what lies between them goes. */
+    if (!isolated && !(invert && is_string(step, "behavior", "Removed"))) {
+        return json_in_refuse(b->name, "pre_tokenizer Split behavior",
+                              "\"Isolated\", or \"Removed\" with invert",
+                              json_object_get(step, "behavior"), f);
+    }
+    return add_stage(b, regex ? regex : text, !regex, isolated ? 0 : STAGE_DROP_GAPS, f);
 }
+
+#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 
 static int read_byte_level(tokenizer_build *b, json_t *step, failure *f)
 {
@@ -162,27 +164,89 @@ static int read_byte_level(tokenizer_build *b, json_t *step, failure *f)
     if (code != EXIT_OK) {
         return code;
     }
-    if (prefix && b->pre != PRE_NONE) {
+    if (prefix && b->n_stages != 0) {
         return fail(f, EXIT_INPUT,
                     "%s: pre_tokenizer ByteLevel with add_prefix_space after a Split is not "
                     "supported",
                     b->name);
     }
-    if (regex && b->pre != PRE_NONE && b->pre != PRE_DIGITS) {
-        return fail(f, EXIT_INPUT, "%s: pre_tokenizer ByteLevel would split words a second time",
-                    b->name);
-    }
+    code = regex ? add_stage(b, GPT2, false, 0, f) : EXIT_OK;
     b->flags |= TOK_BYTE_LEVEL | (prefix ? TOK_SPACES_LATE : 0);
     b->prefix = prefix ? PREFIX_UNLESS : b->prefix;
-    if (regex && b->pre == PRE_NONE) {
-        b->pre = PRE_GPT2;
+    return code;
+}
+
+static int read_digits(tokenizer_build *b, json_t *step, failure *f)
+{
+    bool individual = false;
+    int code = json_in_bool(b->name, step, "individual_digits", &individual, NULL, f);
+    return code ? code : add_stage(b, individual ? "\\p{N}" : "\\p{N}+", false, 0, f);
+}
+
+static int read_punctuation(tokenizer_build *b, json_t *step, failure *f)
+{
+    const char *behavior = "Isolated";
+    int code = json_in_string(b->name, step, "behavior", &behavior, NULL, f);
+    bool contiguous = strcmp(behavior, "Contiguous") == 0;
+    if (code == EXIT_OK && !contiguous && strcmp(behavior, "Isolated") != 0) {
+        return json_in_refuse(b->name, "pre_tokenizer Punctuation behavior",
+                              "\"Isolated\" or \"Contiguous\"", json_object_get(step, "behavior"),
+                              f);
     }
-    return !regex && b->pre == PRE_DIGITS
-               ? fail(f, EXIT_INPUT,
-                      "%s: pre_tokenizer Digits without ByteLevel's expression is "
-                      "not supported",
-                      b->name)
-               : EXIT_OK;
+    return code ? code : add_stage(b, contiguous ? "\\p{+P}+" : "\\p{+P}", false, 0, f);
+}
+
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+#define REST "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/* Those that runtime/text/pretokenize.c knows by hand. Their matches leave no gaps. */
+static const struct {
+    const char *first, *second;
+    uint32_t pre;
+} known_cuts[] = {
+    {CONTRACTIONS "\\p{N}{1,3}" REST, NULL, PRE_LLAMA3},
+    {CONTRACTIONS "\\p{N}" REST, NULL, PRE_QWEN2},
+    {GPT2, NULL, PRE_GPT2},
+    {"\\p{N}", GPT2, PRE_DIGITS},
+};
+enum { KNOWN_CUTS = sizeof known_cuts / sizeof known_cuts[0] };
+
+const char *build_split(uint32_t pre)
+{
+    for (size_t i = 0; i < KNOWN_CUTS; i++) {
+        if (known_cuts[i].pre == pre && !known_cuts[i].second) {
+            return known_cuts[i].first;
+        }
+    }
+    return NULL;
+}
+
+static uint32_t known_cut(const tokenizer_build *b)
+{
+    const split_stage *s = b->stages;
+    for (size_t i = 0; i < KNOWN_CUTS && !(s[0].flags & STAGE_BYTES); i++) {
+        const char *second = known_cuts[i].second;
+        bool same =
+            b->n_stages == (second ? 2u : 1u) && strcmp(s[0].pattern, known_cuts[i].first) == 0;
+        if (same && (!second || (strcmp(s[1].pattern, second) == 0 && s[0].flags == 0))) {
+            return known_cuts[i].pre;
+        }
+    }
+    return PRE_PROGRAM;
+}
+
+int build_cut(tokenizer_build *b, failure *f)
+{
+    if (b->n_stages == 0) {
+        return EXIT_OK;
+    }
+    if (!(b->flags & TOK_BYTE_LEVEL)) {
+        return fail(f, EXIT_INPUT, "%s: pre_tokenizer splits words but is not ByteLevel", b->name);
+    }
+    b->pre = known_cut(b);
+    return b->pre != PRE_PROGRAM
+               ? EXIT_OK
+               : split_compile(b->name, b->stages, b->n_stages, &b->program, &b->n_program, f);
 }
 
 static int read_metaspace(tokenizer_build *b, json_t *step, failure *f)
@@ -199,7 +263,7 @@ static int read_metaspace(tokenizer_build *b, json_t *step, failure *f)
     if (code != EXIT_OK) {
         return code;
     }
-    if (!is_string(step, "replacement", MARK) || b->flags & TOK_MARK_SPACES || b->pre != PRE_NONE) {
+    if (!is_string(step, "replacement", MARK) || b->flags & TOK_MARK_SPACES || b->n_stages != 0) {
         return json_in_refuse(b->name, "pre_tokenizer Metaspace",
                               "alone, with U+2581 as its replacement", step, f);
     }
@@ -220,28 +284,25 @@ static int read_metaspace(tokenizer_build *b, json_t *step, failure *f)
 
 static int read_pre_tokenizer(tokenizer_build *b, json_t *step, const char *type, failure *f)
 {
-    if (b->flags & TOK_BYTE_LEVEL) {
-        return fail(f, EXIT_INPUT, "%s: pre_tokenizer %.64s after ByteLevel is not supported",
-                    b->name, type);
-    }
-    if (strcmp(type, "ByteLevel") == 0) {
-        return read_byte_level(b, step, f);
-    }
-    if (strcmp(type, "Split") == 0) {
-        return read_split(b, step, f);
-    }
-    if (strcmp(type, "Metaspace") == 0) {
-        return read_metaspace(b, step, f);
-    }
-    if (strcmp(type, "Digits") == 0) {
-        if (!json_is_true(json_object_get(step, "individual_digits")) || b->pre != PRE_NONE) {
-            return json_in_refuse(b->name, "pre_tokenizer Digits",
-                                  "the first step, with individual_digits", step, f);
+    static const struct {
+        const char *type;
+        int (*read)(tokenizer_build *b, json_t *step, failure *f);
+        bool after_bytes; /* may follow ByteLevel */
+    } steps[] = {{"ByteLevel", read_byte_level, false},
+                 {"Split", read_split, true},
+                 {"Metaspace", read_metaspace, false},
+                 {"Digits", read_digits, true},
+                 {"Punctuation", read_punctuation, true}};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        if (strcmp(type, steps[i].type) == 0 &&
+            (steps[i].after_bytes || !(b->flags & TOK_BYTE_LEVEL))) {
+            return steps[i].read(b, step, f);
         }
-        b->pre = PRE_DIGITS;
-        return EXIT_OK;
     }
-    return refuse_step(b, "pre_tokenizer", type, f);
+    return b->flags & TOK_BYTE_LEVEL
+               ? fail(f, EXIT_INPUT, "%s: pre_tokenizer %.64s after ByteLevel is not supported",
+                      b->name, type)
+               : refuse_step(b, "pre_tokenizer", type, f);
 }
 
 /* ---- Decoder --------------------------------------------------------------------------------- */
@@ -299,10 +360,7 @@ int build_read_steps(tokenizer_build *b, json_t *root, failure *f)
     if (code == EXIT_OK && pre_tokenizer) {
         code = each_step(b, "pre_tokenizer", "pretokenizers", pre_tokenizer, read_pre_tokenizer, f);
     }
-    if (code == EXIT_OK && b->pre != PRE_NONE && b->pre != PRE_MARKS &&
-        !(b->flags & TOK_BYTE_LEVEL)) {
-        return fail(f, EXIT_INPUT, "%s: pre_tokenizer splits words but is not ByteLevel", b->name);
-    }
+    code = code ? code : build_cut(b, f);
     bool marks = b->flags & TOK_MARK_SPACES || b->prefix == PREFIX_ALWAYS;
     if (code == EXIT_OK && marks && b->flags & TOK_BYTE_LEVEL) {
         return fail(f, EXIT_INPUT, "%s: ByteLevel together with U+2581 for spaces is not supported",
