@@ -41,8 +41,10 @@ def main():
 
 /* clang-format off */
 const uint32_t unicode_n_categories = {len(runs)};
-const char unicode_category_names[] = "{"".join(CATEGORIES)}";
-const char *const unicode_script_names[] = {{{names}, 0}};""")
+const char unicode_category_names[] =
+    "{"".join(CATEGORIES)}";
+const char *const unicode_script_names[] = {{
+    {names}, 0}};""")
     print_array("unicode_categories",
                 "Per run: distance of its start, category and script * 32.", encode_runs(runs))
 

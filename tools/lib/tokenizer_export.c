@@ -401,6 +401,11 @@ static int write_tokenizer(exporter *e)
     bool pairs;
     int code = check_texts(e, &pairs);
     json_out *j = &e->j;
+    if (code == EXIT_OK && (e->v.pre == PRE_PROGRAM || e->v.flags & TOK_TIES)) {
+        code = fail(e->f, EXIT_INPUT,
+                    "%s: a tokenizer.json cannot be made of %s; its source has it", e->name,
+                    e->v.pre == PRE_PROGRAM ? "a compiled pre-tokenizer" : "merges of equal rank");
+    }
     json_object(j, NULL);
     json_string(j, "version", "1.0");
     json_null(j, "truncation");

@@ -5,8 +5,10 @@
 
 /* clang-format off */
 const uint32_t unicode_n_categories = 4038;
-const char unicode_category_names[] = "CcCfCnCoCsLlLmLoLtLuMcMeMnNdNlNoPcPdPePfPiPoPsScSkSmSoZlZpZs";
-const char *const unicode_script_names[] = {"Han", "Hiragana", "Katakana", "Hangul", "Latin", "Cyrillic", "Thai", 0};
+const char unicode_category_names[] =
+    "CcCfCnCoCsLlLmLoLtLuMcMeMnNdNlNoPcPdPePfPiPoPsScSkSmSoZlZpZs";
+const char *const unicode_script_names[] = {
+    "Han", "Hiragana", "Katakana", "Hangul", "Latin", "Cyrillic", "Thai", 0};
 
 /* Per run: distance of its start, category and script * 32. */
 const uint8_t unicode_categories[8161] = {
