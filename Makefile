@@ -49,8 +49,11 @@ PORTABLE_SRC := $(wildcard runtime/base/*.c runtime/format/*.c runtime/text/*.c 
     $(wildcard runtime/kernels/ref.c runtime/kernels/kv.c runtime/kernels/select.c)
 RUNTIME_SRC := $(PORTABLE_SRC) runtime/port/posix.c
 ifeq ($(ARCH),x86_64)
-RUNTIME_SRC += $(wildcard runtime/kernels/avx2.c runtime/kernels/avx512.c \
-    runtime/quant/search_avx2.c runtime/quant/search_avx512.c)
+RUNTIME_SRC += $(addprefix runtime/kernels/,avx2.c avxvnni.c avx512.c) \
+    $(addprefix runtime/quant/,search_avx2.c search_avx512.c)
+endif
+ifeq ($(ARCH),aarch64)
+RUNTIME_SRC += $(addprefix runtime/kernels/,neon.c neon_dot.c)
 endif
 RUNTIME_OBJ := $(RUNTIME_SRC:%.c=$(B)/%.o)
 LIB := $(B)/libslm.a
@@ -78,6 +81,8 @@ tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY)
 
 # ---- Native --------------------------------------------------------------------------------------
 $(B)/runtime/kernels/avx2.o: ISA := -mavx2 -mf16c
+$(B)/runtime/kernels/avxvnni.o: ISA := -mavx2 -mf16c -mavxvnni
+$(B)/runtime/kernels/neon_dot.o: ISA := -march=armv8.2-a+dotprod
 $(B)/runtime/kernels/avx512.o: ISA := -mavx2 -mf16c -mavx512f -mavx512bw -mavx512dq \
     -mavx512vl -mavx512vnni
 $(B)/runtime/quant/search_avx2.o: ISA := -mavx2
@@ -98,7 +103,7 @@ $(B)/tools/%.o: tools/%.c
 $(B)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CC    $<")
-	$(Q)$(CC) $(CFLAGS) $(REQUIRED) $(SANITIZE) $(TOOLS_INC) -Itests -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) $(REQUIRED) $(SANITIZE) $(ISA) $(TOOLS_INC) -Itests -c $< -o $@
 
 $(LIB): $(RUNTIME_OBJ)
 	$(if $(Q),@echo "  AR    $@")
@@ -122,6 +127,15 @@ $(B)/tests/fuzz/replay_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/replay.o $(B)
 $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/libtools.a $(LIB)
 	$(if $(Q),@echo "  LD    $@")
 	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -fsanitize=fuzzer -pthread $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# Kernels alone: needs no library, so that it can be built for other processors.
+ifeq ($(ARCH),x86_64)
+$(B)/tests/kernels/evex.o: ISA := -mavx2 -mf16c -mavx512f -mavx512vl -mavx512vnni
+$(B)/tests/kernels/check_kernels: $(B)/tests/kernels/evex.o
+endif
+$(B)/tests/kernels/%: $(B)/tests/kernels/%.o $(LIB)
+	$(if $(Q),@echo "  LD    $@")
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -pthread $(LDFLAGS) -o $@ $^ -lm
 
 $(B)/tests/%: $(B)/tests/%.o $(B)/libtools.a $(LIB)
 	$(if $(Q),@echo "  LD    $@")

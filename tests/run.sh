@@ -53,7 +53,10 @@ add_bats() { # SUITE FOLDER [BIN]
 add_suite() {
     case $1 in
     unit) add_programs unit build/release 'tests/unit/test_*.c' ;;
-    kernels) add_programs kernels build/release 'tests/kernels/check_*.c' ;;
+    kernels)
+        add_programs kernels build/release 'tests/kernels/check_*.c'
+        add kernels/aarch64 tests/kernels/aarch64.sh
+        ;;
     fuzz) add_fuzz fuzz build/release ;;
     cli) add_bats cli tests/cli ;;
     golden) add_bats golden tests/golden ;;

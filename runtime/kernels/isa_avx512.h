@@ -10,6 +10,8 @@
 #define FLOAT_TILE_ROWS 4
 #define FLOAT_TILE_TOKENS 4
 #define CODE_STEPS 1 /* dot steps per word of four codes */
+#define STEP_BITS 32
+#define BIASED_SIGNED 1
 
 #include "kernels/vectors.h"
 
@@ -39,43 +41,13 @@ INLINE vf vf_load_codes(const uint8_t *p) /* int8 */
     return (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
 }
 
-/* A run is a number of dot steps whose sum one scale multiplies. */
-INLINE uint32_t run_steps(slm_type type)
-{
-    return type == SLM_TYPE_Q6_K ? 4 : 8;
-}
+#include "kernels/steps.h"
 
-/* Signed codes become unsigned by 128, which sums_start takes off again. */
-INLINE vu prepare_signed(vu w)
-{
-    return w ^ vu_splat(0x80808080u);
-}
-
-INLINE uint32_t signed_bias_shift(void)
-{
-    return 7;
-}
-
-INLINE vu dot_step(slm_type type, vu sum, vu w, vu a)
+INLINE vu dot_step(slm_type type, vu sum, vu w, vu a, vu negative)
 {
     (void)type;
+    (void)negative;
     return (vu)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)w, (__m512i)a);
-}
-
-INLINE vu run_scale(vu scale)
-{
-    return scale;
-}
-
-INLINE vu run_finish(vu total, vu sum, vu scale)
-{
-    return total + sum * scale;
-}
-
-INLINE vu run_widen(slm_type type, vu sum)
-{
-    (void)type;
-    return sum;
 }
 
 #endif

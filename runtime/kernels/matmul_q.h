@@ -15,7 +15,10 @@
  * lines. */
 typedef struct act_block {
     uint8_t q[256 * CODE_STEPS]; /* int8; or int16, each four elements in the order 0 2 1 3 */
-    int32_t negative_sum[8];     /* - sum of 32 elements, in natural order */
+#ifdef SPLIT_SIGNED
+    uint8_t positive[256], negative[256]; /* max(q, 0) and max(-q, 0) */
+#endif
+    int32_t negative_sum[8]; /* - sum of 32 elements, in natural order */
     int16_t sum32[8];
     int16_t sum16[16];
     float d;
@@ -56,6 +59,12 @@ static void store_codes(const int8_t q[256], act_block *out)
             memcpy(out->q + (size_t)i * (CODE_STEPS == 1 ? 1 : 2), &wide, 2);
         }
     }
+#ifdef SPLIT_SIGNED
+    for (uint32_t i = 0; i < 256; i++) {
+        out->positive[i] = (uint8_t)(q[i] > 0 ? q[i] : 0);
+        out->negative[i] = (uint8_t)(q[i] < 0 ? -q[i] : 0);
+    }
+#endif
     for (uint32_t j = 0; j < 8; j++) {
         int32_t sums[2] = {0, 0};
         for (uint32_t i = 0; i < 16; i++) {
@@ -150,9 +159,30 @@ INLINE vu code_step(slm_type type, vu word, uint32_t p)
     return (p == 0 ? word : word >> 8) & vu_splat(0x00ff00ffu);
 }
 
-INLINE vu act_step(const act_block *a, uint32_t step)
+/* Four activations in each lane; of Q8_0 perhaps their positive and negative parts. */
+typedef struct act_word {
+    vu x, negative;
+} act_word;
+
+INLINE act_word act_step(slm_type type, const act_block *a, uint32_t step)
 {
-    return vu_splat_load(a->q + 4 * (size_t)step);
+    act_word word = {{0}, {0}};
+    (void)type;
+#ifdef SPLIT_SIGNED
+    if (type == SLM_TYPE_Q8_0) {
+        word.x = vu_splat_load(a->positive + 4 * (size_t)step);
+        word.negative = vu_splat_load(a->negative + 4 * (size_t)step);
+        return word;
+    }
+#endif
+    word.x = vu_splat_load(a->q + 4 * (size_t)step);
+    return word;
+}
+
+/* sum + codes times activations: four products in each lane, perhaps as two 16-bit sums. */
+INLINE vu dot_word(slm_type type, vu sum, vu codes, act_word a)
+{
+    return dot_step(type, sum, codes, a.x, a.negative);
 }
 
 INLINE vu unsigned_scale(vu line, uint32_t byte)
@@ -236,8 +266,9 @@ INLINE vu chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uin
         UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
         {
             uint32_t step = CODE_STEPS * q + p;
-            low = dot_step(type, low, code_step(type, x, p), act_step(a, first + step));
-            high = dot_step(type, high, code_step(type, y, p), act_step(a, first + steps + step));
+            low = dot_word(type, low, code_step(type, x, p), act_step(type, a, first + step));
+            high = dot_word(type, high, code_step(type, y, p),
+                            act_step(type, a, first + steps + step));
             if ((step + 1) % run == 0) {
                 vu s0, s1;
                 if (type == SLM_TYPE_Q6_K) {
@@ -321,10 +352,10 @@ INLINE vf plain_dot(slm_type type, bool first, const uint8_t *block, const uint8
             UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
             {
                 uint32_t step = CODE_STEPS * (8 * j + q) + p;
-                sum = dot_step(type, sum, code_step(type, plain_word(type, block, q), p),
-                               act_step(a, step));
-                second = dot_step(type, second, code_step(type, plain_word(type, block, q + 1), p),
-                                  act_step(a, step + CODE_STEPS));
+                sum = dot_word(type, sum, code_step(type, plain_word(type, block, q), p),
+                               act_step(type, a, step));
+                second = dot_word(type, second, code_step(type, plain_word(type, block, q + 1), p),
+                                  act_step(type, a, step + CODE_STEPS));
             }
         }
         sum = run_widen(type, sum) + run_widen(type, second);
@@ -467,10 +498,10 @@ INLINE void tile_steps(slm_type type, const strip *w, uint32_t n_vectors, const 
         }
         UNROLL for (uint32_t t = 0; t < n_tokens; t++)
         {
-            vu x = act_step(a + t, first + k);
+            act_word x = act_step(type, a + t, first + k);
             UNROLL for (uint32_t r = 0; r < n_vectors; r++)
             {
-                sum[t][r] = dot_step(type, sum[t][r], code[r], x);
+                sum[t][r] = dot_word(type, sum[t][r], code[r], x);
             }
         }
     }

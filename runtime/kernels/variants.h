@@ -6,7 +6,12 @@
 
 extern const slm_kernels slm_kernels_ref;
 extern const slm_kernels slm_kernels_avx2;
+extern const slm_kernels slm_kernels_avxvnni;
 extern const slm_kernels slm_kernels_avx512;
+extern const slm_kernels slm_kernels_neon;
+extern const slm_kernels slm_kernels_neon_dot;
 extern const slm_kernels slm_kernels_simd128;
+extern const slm_kernels slm_kernels_relaxed16;
+extern const slm_kernels slm_kernels_relaxed32;
 
 #endif

@@ -13,7 +13,9 @@
 
 enum { GUARD = 64, FILL = 0xA5 };
 
-static const slm_kernels *const *variants;
+enum { MAX_VARIANTS = 8 };
+
+static const slm_kernels *variants[MAX_VARIANTS];
 static uint32_t n_variants;
 static uint64_t seed = 20260101, state;
 
@@ -680,9 +682,28 @@ static void attentions(void)
 
 #include "bench.h"
 
+#if defined(__x86_64__)
+extern const slm_kernels check_kernels_evex;
+
+static void add_variants_of_the_test(void)
+{
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")) {
+        variants[n_variants++] = &check_kernels_evex;
+    }
+}
+#else
+static void add_variants_of_the_test(void)
+{
+}
+#endif
+
 int main(int argc, char **argv)
 {
-    n_variants = slm_kernels_available(&variants);
+    const slm_kernels *const *table;
+    n_variants = slm_kernels_available(&table);
+    memcpy(variants, table, n_variants * sizeof(table[0]));
+    add_variants_of_the_test();
     for (int i = 1; i + 1 < argc; i++) {
         if (strcmp(argv[i], "--seed") == 0) {
             seed = strtoull(argv[i + 1], NULL, 10);
