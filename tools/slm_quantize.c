@@ -138,7 +138,7 @@ static int write_output(quantizer *q, const char *path, failure *f)
     progress p;
     progress_begin(&p, q->progress_mode);
     int code = start_team(q, f);
-    code = code ? code : quantize_run(q->in.path, &q->file, q->plan, q->team, q->writer, &p, f);
+    code = code ? code : quantize_run(&q->in, &q->file, q->plan, q->team, q->writer, &p, f);
     code = code ? code : slm_writer_finish(q->writer, f);
     code = code ? code : input_unchanged(&q->in, f);
     code = code ? code : output_commit(q->out, f);

@@ -107,6 +107,57 @@ PY
     [[ "$output" == *"blk.1.ffn_down.weight', row 1: a value is too large"* ]]
 }
 
+# 61 MB in 30 batches. Every 16 rows are the same, so every row group must be.
+@test "a tensor of many batches: each in its place, damage found, memory bounded" {
+    make_model "
+f = Folder(d=64, ff=64, vocab=240000)
+f.config['tie_word_embeddings'] = True
+del f.tensors['lm_head.weight']
+f.add('model.embed_tokens.weight', [240000, 64], values(16 * 64, 'F32', 5) * 15000)"
+    for threads in 1 3; do
+        python3 - "$SLM_BIN/slm-quantize" "$T/odd.slm" "$T/$threads.slm" $threads <<'PY'
+import resource, subprocess, sys
+tool, source, target, threads = sys.argv[1:]
+subprocess.run([tool, "-q", source, target, "--type", "Q5_K", "--threads", threads], check=True)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+assert "asan" in tool or peak < 32 << 10, f"{peak} KiB"
+PY
+    done
+    cmp "$T/1.slm" "$T/3.slm"
+    python3 - "$T/odd.slm" "$T/1.slm" <<'PY'
+import sys
+sys.path.insert(0, "tests/golden")
+from slm_checksums import File
+b = File(open(sys.argv[2], "rb").read())
+group = 4 * 64 + 10 * 64  # one chunk of Q5_K
+data = b.payload("DATA")[:15000 * group]
+assert len(set(data[i:i + group] for i in range(0, len(data), group))) == 1
+assert any(data)
+bad = bytearray(open(sys.argv[1], "rb").read())
+at = len(bad) - len(File(bytes(bad)).payload("DATA")) + 240000 * 64 * 4 - 10
+bad[at] ^= 1  # in the last row of the first tensor
+open(sys.argv[1], "wb").write(bad)
+PY
+    run -3 quantize "$T/odd.slm" "$T/new.slm" --type Q8_0 -q
+    [[ "$output" == *"token_embd.weight"*"SLM_ERR_CHECKSUM"* ]]
+    [ ! -e "$T/new.slm" ]
+    no_leftovers
+}
+
+@test "damage that makes a NaN is called damage" {
+    python3 tests/golden/slm_checksums.py damage "$DEMO" "$T/bad.slm" DATA+1540=c07f
+    run -3 quantize "$T/bad.slm" "$T/out.slm" --type Q8_0
+    [[ "$output" == *"token_embd.weight"*"SLM_ERR_CHECKSUM"* ]]
+}
+
+@test "a full disk: exit 4, nothing left" {
+    run -4 bash -c "ulimit -f 1000
+        exec '$SLM_BIN/slm-quantize' -q '$DEMO' '$T/out.slm' --type Q8_0"
+    [[ "$output" == *"out.slm"* ]]
+    [ ! -e "$T/out.slm" ]
+    no_leftovers
+}
+
 @test "quantized input is refused by name" {
     quantize -q "$DEMO" "$T/q.slm" --type Q4_K
     run -3 quantize "$T/q.slm" "$T/again.slm" --type Q8_0

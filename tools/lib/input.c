@@ -147,6 +147,30 @@ int input_map(input *in, failure *f)
     return EXIT_OK;
 }
 
+/* Whole pages of a range, its last partial page left out. */
+static void advise(const input *in, uint64_t offset, uint64_t n_bytes, int advice)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    if (in->copied || in->fd < 0 || !in->bytes || offset >= in->n_bytes) {
+        return;
+    }
+    uint64_t left = in->n_bytes - offset, end = offset + (n_bytes < left ? n_bytes : left);
+    uint64_t from = offset / page * page, to = end / page * page;
+    if (from < to) {
+        madvise((void *)(uintptr_t)(in->bytes + from), (size_t)(to - from), advice);
+    }
+}
+
+void input_expect(const input *in, uint64_t offset, uint64_t n_bytes)
+{
+    advise(in, offset, n_bytes, MADV_WILLNEED);
+}
+
+void input_release(const input *in, uint64_t offset, uint64_t n_bytes)
+{
+    advise(in, offset, n_bytes, MADV_DONTNEED);
+}
+
 int input_read_at(const input *in, uint64_t offset, void *bytes, uint64_t n_bytes, failure *f)
 {
     uint8_t *to = (uint8_t *)bytes;

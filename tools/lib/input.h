@@ -31,6 +31,12 @@ int input_open_in(const char *dir, const char *name, const char *shown, input *i
  * SIGBUS handler turns a file cut while mapped into a plain message and exit 4. */
 int input_map(input *in, failure *f);
 
+/* Hints about bytes of a mapped file (elsewhere without effect): these will be wanted soon, so that
+ * the disk is read ahead; those are done with, so that they no longer count as this process's
+ * memory (touched again, they are read again). Ranges may end beyond the file. */
+void input_expect(const input *in, uint64_t offset, uint64_t n_bytes);
+void input_release(const input *in, uint64_t offset, uint64_t n_bytes);
+
 /* Exactly n bytes at offset; EINTR and short reads handled; past the end: EXIT_INPUT. */
 int input_read_at(const input *in, uint64_t offset, void *bytes, uint64_t n_bytes, failure *f);
 

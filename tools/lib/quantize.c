@@ -1,248 +1,249 @@
-/* quantize.c - F32, F16 and BF16 rows -> blocks, 16 rows at a time, in batches shared by a team of
- * threads. A batch is written when all of it is done, so that the file does not depend on who did
- * what.
+/* quantize.c - tensors of a mapped .slm file -> tensors of another, in batches of units through
+ * three stages: one batch is read and checked while the one before it is computed and the one
+ * before that is written. The stages of a step are shared out to a team; which thread does what
+ * does not show in the file.
  */
 #include "lib/quantize.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "lib/quantize_unit.h"
 #include "port/port.h"
-#include "quant/blocks.h"
 
-/* Beyond this no block type reaches: 65504 (largest half) * 128 * 32 (largest Q6_K scale and code).
- */
-#define LARGEST_VALUE 268304384.0f
-
-enum { BATCH_BYTES = 4 << 20 };
-
-typedef enum defect { FINE, NOT_FINITE, TOO_LARGE } defect;
-
-typedef struct group_result {
-    double error, power;
-    defect what;
-    uint32_t row; /* of the group */
-} group_result;
+enum { BATCH_BYTES = 2 << 20 }; /* of the source, unless the units are larger */
 
 typedef struct batch {
-    const uint8_t *source; /* the tensor's first byte */
-    slm_type from, to;
-    uint64_t n_rows;
-    uint32_t n_cols;
-    uint64_t first; /* group */
-    uint64_t group_bytes;
+    unit_source source;
+    uint32_t tensor;
+    uint64_t first;
+    uint32_t n; /* units; 0: there is none */
     uint8_t *out;
-    float *rows; /* 16 rows for each thread */
-    group_result *results;
+    unit_result *results;
 } batch;
 
-/* ---- One group ------------------------------------------------------------------------------- */
+enum { N_STAGES = 3 };
 
-static defect look(const float *x, uint32_t n_cols, float largest)
+typedef struct pipeline {
+    const input *in;
+    const slm_file *file;
+    tensor_plan *plan;
+    slm_writer *writer;
+    failure *f;
+    const slm_quantizer *quantizer;
+    uint32_t n_threads;
+    uint32_t next_tensor; /* where the next batch begins */
+    uint64_t next_unit;
+    slm_hash hash; /* of the tensor being read */
+    batch batches[N_STAGES], *reading, *computing, *writing;
+    bool damaged; /* the tensor just read */
+    int write_code;
+} pipeline;
+
+/* ---- Batches --------------------------------------------------------------------------------- */
+
+static uint32_t batch_units(const pipeline *p, const unit_source *s)
 {
-    for (uint32_t i = 0; i < n_cols; i++) {
-        if (!f32_is_finite(x[i])) {
-            return NOT_FINITE;
-        }
-        if (fabsf(x[i]) > largest) {
-            return TOO_LARGE;
-        }
-    }
-    return FINE;
+    uint64_t fit = BATCH_BYTES / s->unit_in, least = 2 * (uint64_t)p->n_threads;
+    uint64_t n = fit > least ? fit : least;
+    return (uint32_t)(n < s->n_units ? n : s->n_units);
 }
 
-/* The encoder clamps scales to the largest half: a block that holds it could not hold its values.
- */
-static bool is_saturated(slm_type type, const slm_super_block *block, uint32_t s)
+static void next_batch(pipeline *p, batch *b)
 {
-    if (type == SLM_TYPE_Q8_0 || type == SLM_TYPE_Q4_0) {
-        for (uint32_t j = 0; j < s; j++) {
-            if ((block->block_d[j] & 0x7fff) >= 0x7bff) {
-                return true;
-            }
-        }
-        return false;
+    b->n = 0;
+    if (p->next_tensor == p->file->n_tensors) {
+        return;
     }
-    bool has_min = type != SLM_TYPE_Q6_K;
-    return (block->d & 0x7fff) >= 0x7bff || (has_min && (block->dmin & 0x7fff) >= 0x7bff);
-}
-
-static void measure(const float *x, const float *y, uint32_t n, group_result *result)
-{
-    double error = 0, power = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        double e = (double)x[i] - (double)y[i];
-        error += e * e;
-        power += (double)x[i] * (double)x[i];
-    }
-    result->error += error;
-    result->power += power;
-}
-
-/* Decodes a row of a finished group and compares it with what it was. */
-static void verify_row(const batch *b, const uint8_t *group, const float *x, uint32_t r,
-                       group_result *result)
-{
-    float y[SLM_SUPER_BLOCK];
-    for (uint32_t i = 0; i < slm_n_super_blocks(b->n_cols); i++) {
-        slm_super_block block;
-        uint32_t s = slm_sub_blocks(b->n_cols, i);
-        slm_t16_load(b->to, group, b->n_cols, i, r, &block);
-        if (is_saturated(b->to, &block, s)) {
-            result->what = TOO_LARGE;
-            return;
-        }
-        slm_super_block_decode(b->to, &block, s, y);
-        measure(x + (size_t)i * SLM_SUPER_BLOCK, y, s * SLM_SUB_BLOCK, result);
+    const slm_tensor *t = &p->file->tensors[p->next_tensor];
+    b->source = unit_source_of(p->file, t, &p->plan[p->next_tensor], p->quantizer);
+    b->tensor = p->next_tensor;
+    b->first = p->next_unit;
+    uint64_t left = b->source.n_units - b->first, n = batch_units(p, &b->source);
+    b->n = (uint32_t)(n < left ? n : left);
+    p->next_unit += b->n;
+    if (p->next_unit == b->source.n_units) {
+        p->next_tensor++;
+        p->next_unit = 0;
     }
 }
 
-static void convert_row(const batch *b, const float *x, uint8_t *out, group_result *result)
+static int allocate(pipeline *p)
 {
-    for (uint32_t i = 0; i < b->n_cols; i++) {
-        uint16_t half = half_from_f32(x[i]);
-        if (!half_is_finite(half)) {
-            result->what = TOO_LARGE;
-            return;
-        }
-        float y = f32_from_half(half);
-        measure(x + i, &y, 1, result);
-        memcpy(out + 2 * (size_t)i, &half, 2);
+    uint64_t out_bytes = 0, units = 0;
+    for (uint32_t i = 0; i < p->file->n_tensors; i++) {
+        unit_source s = unit_source_of(p->file, &p->file->tensors[i], &p->plan[i], p->quantizer);
+        uint64_t n = batch_units(p, &s), n_bytes = unit_bytes_out(&s, 0, n);
+        out_bytes = n_bytes > out_bytes ? n_bytes : out_bytes;
+        units = n > units ? n : units;
     }
+    for (int i = 0; i < N_STAGES; i++) {
+        batch *b = &p->batches[i];
+        void *out = NULL;
+        b->results = (unit_result *)calloc((size_t)units, sizeof *b->results);
+        if (out_bytes > SIZE_MAX || posix_memalign(&out, SLM_LINE_BYTES, (size_t)out_bytes) != 0 ||
+            !b->results) {
+            return fail(p->f, EXIT_RESOURCE, "%s: out of memory for %" PRIu64 " bytes of rows",
+                        p->in->path, out_bytes);
+        }
+        b->out = (uint8_t *)out;
+    }
+    return EXIT_OK;
 }
 
-static void quantize_group_job(void *context, uint32_t item, uint32_t thread)
+/* ---- Stages ---------------------------------------------------------------------------------- */
+
+static bool is_zero(const uint8_t *p, uint64_t n)
 {
-    const batch *b = (const batch *)context;
-    uint64_t first_row = (b->first + item) * SLM_GROUP_ROWS, left = b->n_rows - first_row;
-    uint32_t n = left < SLM_GROUP_ROWS ? (uint32_t)left : SLM_GROUP_ROWS;
-    size_t ldx = ((size_t)b->n_cols + 15) / 16 * 16;
-    float *x = b->rows + (size_t)thread * SLM_GROUP_ROWS * ldx;
-    uint8_t *out = b->out + (size_t)(item * b->group_bytes);
-    group_result result = {0, 0, FINE, 0};
-    for (uint32_t r = 0; r < n && result.what == FINE; r++) {
-        slm_dequantize_row(b->from, b->source, b->n_cols, first_row + r, x + r * ldx);
-        result.what = look(x + r * ldx, b->n_cols, LARGEST_VALUE);
-        result.row = r;
-    }
-    if (result.what == FINE && slm_type_is_block(b->to)) {
-        slm_quantize_group(b->to, x, ldx, n, b->n_cols, out);
-    } else if (result.what == FINE) {
-        memset(out, 0, (size_t)b->group_bytes);
-    }
-    for (uint32_t r = 0; r < n && result.what == FINE; r++) {
-        result.row = r;
-        if (slm_type_is_block(b->to)) {
-            verify_row(b, out, x + r * ldx, r, &result);
-        } else {
-            convert_row(b, x + r * ldx, out + r * slm_row_bytes(b->to, b->n_cols), &result);
+    for (uint64_t i = 0; i < n; i++) {
+        if (p[i] != 0) {
+            return false;
         }
     }
-    b->results[item] = result;
+    return true;
 }
 
-/* ---- One tensor ------------------------------------------------------------------------------ */
-
-static int refuse(const char *path, const slm_tensor *t, slm_type to, const group_result *r,
-                  uint64_t first_row, failure *f)
+/* The first touch of a batch's pages: its part of the tensor's checksum. */
+static void read_batch(pipeline *p, const batch *b)
 {
-    return fail(f, EXIT_INPUT, "%s: tensor '%.*s', row %" PRIu64 ": %s %s", path,
-                (int)t->name_bytes, t->name, first_row + r->row,
-                r->what == NOT_FINITE ? "NaN or infinity; the weights are broken, not fit for"
-                                      : "a value is too large for the half-precision scales of",
-                slm_type_name(to));
+    const slm_tensor *t = b->source.tensor;
+    uint64_t offset = b->first * b->source.unit_in;
+    uint64_t n_bytes = unit_bytes_in(&b->source, b->first, b->n), end = t->offset + t->length;
+    if (b->first == 0) {
+        slm_hash_init(&p->hash, 0);
+    }
+    input_expect(p->in, t->offset + offset, n_bytes + BATCH_BYTES);
+    slm_hash_update(&p->hash, b->source.bytes + offset, (size_t)n_bytes);
+    if (b->first + b->n == b->source.n_units) {
+        bool last = b->tensor + 1 == p->file->n_tensors;
+        uint64_t next = last ? end : p->file->tensors[b->tensor + 1].offset;
+        p->damaged =
+            slm_hash_final(&p->hash) != t->checksum || !is_zero(p->file->bytes + end, next - end);
+    }
 }
 
-/* Writes a finished batch of n groups; the last group of a plain type may be short. */
-static int collect(const char *path, const slm_tensor *t, const batch *b, uint32_t n,
-                   tensor_plan *plan, slm_writer *writer, failure *f)
+static void step_job(void *context, uint32_t item, uint32_t thread)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        const group_result *r = &b->results[i];
-        if (r->what != FINE) {
-            return refuse(path, t, b->to, r, (b->first + i) * SLM_GROUP_ROWS, f);
+    pipeline *p = (pipeline *)context;
+    (void)thread;
+    if (item == 0) { /* first, by the thread that waits for the step: it may block */
+        const batch *b = p->writing;
+        if (b->n != 0) {
+            uint64_t n_bytes = unit_bytes_out(&b->source, b->first, b->n);
+            p->write_code = slm_writer_data(p->writer, b->out, n_bytes, p->f);
+        }
+    } else if (item == 1) {
+        if (p->reading->n != 0) {
+            read_batch(p, p->reading);
+        }
+    } else {
+        batch *b = p->computing;
+        uint32_t i = item - 2;
+        uint8_t *out = b->out + (size_t)(i * b->source.unit_out);
+        b->results[i] = unit_run(&b->source, b->first + i, out);
+    }
+}
+
+/* ---- Outcomes -------------------------------------------------------------------------------- */
+
+static int refuse_damage(const pipeline *p, uint32_t tensor)
+{
+    slm_error error;
+    return slm_file_check_tensor(p->file, tensor, &error) == SLM_OK
+               ? EXIT_OK
+               : fail_status(p->f, p->in->path, &error);
+}
+
+/* Says what is wrong with a unit: damage if that is what it is, or the values. */
+static int refuse_unit(const pipeline *p, const batch *b, const unit_result *r)
+{
+    const slm_tensor *t = b->source.tensor;
+    slm_error error;
+    int code = refuse_damage(p, b->tensor);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    if (b->source.to == t->type && slm_file_check_values(p->file, b->tensor, &error) != SLM_OK) {
+        return fail_status(p->f, p->in->path, &error);
+    }
+    return fail(p->f, EXIT_INPUT, "%s: tensor '%.*s', row %" PRIu64 ": %s %s", p->in->path,
+                (int)t->name_bytes, t->name, r->row,
+                r->defect == UNIT_NOT_FINITE
+                    ? "NaN or infinity; the weights are broken, not fit for"
+                    : "a value is too large for the half-precision scales of",
+                slm_type_name(b->source.to));
+}
+
+static int collect(const pipeline *p, const batch *b)
+{
+    tensor_plan *plan = &p->plan[b->tensor];
+    for (uint32_t i = 0; i < b->n; i++) {
+        const unit_result *r = &b->results[i];
+        if (r->defect != UNIT_FINE) {
+            return refuse_unit(p, b, r);
         }
         plan->error += r->error;
         plan->power += r->power;
     }
-    uint64_t n_bytes = n * b->group_bytes, left = t->dims[0] - b->first * SLM_GROUP_ROWS;
-    if (!slm_type_is_block(b->to) && left < (uint64_t)n * SLM_GROUP_ROWS) {
-        n_bytes = left * slm_row_bytes(b->to, b->n_cols);
+    if (b->n != 0) {
+        input_release(p->in, b->source.tensor->offset + b->first * b->source.unit_in,
+                      unit_bytes_in(&b->source, b->first, b->n));
     }
-    return slm_writer_data(writer, b->out, n_bytes, f);
+    return EXIT_OK;
 }
 
-static int run_batches(const char *path, const slm_tensor *t, batch *b, uint32_t per_batch,
-                       tensor_plan *plan, slm_team *team, slm_writer *writer, failure *f)
+/* Reads, computes and writes one batch each; then every batch moves on a stage. */
+static int run_step(pipeline *p, slm_team *team)
 {
-    uint64_t n_groups = (b->n_rows + SLM_GROUP_ROWS - 1) / SLM_GROUP_ROWS;
-    int code = EXIT_OK;
-    for (b->first = 0; b->first < n_groups && code == EXIT_OK; b->first += per_batch) {
-        uint64_t left = n_groups - b->first;
-        uint32_t n = left < per_batch ? (uint32_t)left : per_batch;
-        slm_team_run(team, quantize_group_job, b, n);
-        code = collect(path, t, b, n, plan, writer, f);
+    next_batch(p, p->reading);
+    slm_team_run(team, step_job, p, 2 + p->computing->n);
+    if (p->write_code != EXIT_OK) {
+        return p->write_code;
     }
+    int code = collect(p, p->computing);
+    if (code == EXIT_OK && p->damaged) {
+        code = refuse_damage(p, p->reading->tensor);
+        return code ? code
+                    : fail(p->f, EXIT_IO, "%s: changed while it was being read; run again",
+                           p->in->path);
+    }
+    batch *free_one = p->writing;
+    p->writing = p->computing;
+    p->computing = p->reading;
+    p->reading = free_one;
     return code;
 }
 
-static int quantize_tensor(const char *path, const slm_file *file, const slm_tensor *t,
-                           tensor_plan *plan, slm_team *team, slm_writer *writer, failure *f)
+int quantize_run(const input *in, const slm_file *file, tensor_plan *plan, slm_team *team,
+                 slm_writer *writer, progress *bar, failure *f)
 {
-    uint32_t n_threads = slm_team_size(team), n_cols = (uint32_t)t->dims[1];
-    batch b = {.source = slm_tensor_data(file, t),
-               .from = t->type,
-               .to = plan->to,
-               .n_rows = t->dims[0],
-               .n_cols = n_cols};
-    b.group_bytes = slm_type_is_block(b.to) ? slm_t16_group_bytes(b.to, n_cols)
-                                            : SLM_GROUP_ROWS * slm_row_bytes(b.to, n_cols);
-    uint64_t fit = BATCH_BYTES / b.group_bytes, least = 2 * (uint64_t)n_threads;
-    uint32_t per_batch = (uint32_t)(fit > least ? fit : least);
-    size_t row_floats = ((size_t)n_cols + 15) / 16 * 16;
-    b.out = (uint8_t *)malloc(per_batch * (size_t)b.group_bytes);
-    b.rows = (float *)malloc(n_threads * SLM_GROUP_ROWS * row_floats * sizeof(float));
-    b.results = (group_result *)malloc(per_batch * sizeof *b.results);
-    int code = b.out && b.rows && b.results
-                   ? run_batches(path, t, &b, per_batch, plan, team, writer, f)
-                   : fail(f, EXIT_RESOURCE, "%s: out of memory for tensor '%.*s'", path,
-                          (int)t->name_bytes, t->name);
-    free(b.out);
-    free(b.rows);
-    free(b.results);
-    return code;
-}
-
-/* A tensor that stays as it is. */
-static int copy_tensor(const char *path, const slm_file *file, uint32_t index, slm_writer *writer,
-                       failure *f)
-{
-    const slm_tensor *t = &file->tensors[index];
-    slm_error error;
-    if (slm_file_check_values(file, index, &error) != SLM_OK) {
-        return fail_status(f, path, &error);
-    }
-    return slm_writer_data(writer, slm_tensor_data(file, t), t->length, f);
-}
-
-int quantize_run(const char *path, const slm_file *file, tensor_plan *plan, slm_team *team,
-                 slm_writer *writer, progress *p, failure *f)
-{
-    int code = EXIT_OK;
-    for (uint32_t i = 0; i < file->n_tensors && code == EXIT_OK; i++) {
-        const slm_tensor *t = &file->tensors[i];
-        slm_error error;
-        progress_update(p, "quantizing", t->offset, file->n_bytes);
-        if (slm_file_check_tensor(file, i, &error) != SLM_OK) {
-            return fail_status(f, path, &error);
+    const slm_quantizer *const *table;
+    uint32_t n = slm_quantizers_available(&table);
+    pipeline p = {.in = in,
+                  .file = file,
+                  .plan = plan,
+                  .writer = writer,
+                  .f = f,
+                  .quantizer = table[n - 1],
+                  .n_threads = slm_team_size(team)};
+    p.reading = &p.batches[0];
+    p.computing = &p.batches[1];
+    p.writing = &p.batches[2];
+    int code = allocate(&p);
+    while (code == EXIT_OK) {
+        code = run_step(&p, team);
+        if (p.computing->n == 0 && p.writing->n == 0) {
+            break;
         }
-        code = plan[i].to == plan[i].from
-                   ? copy_tensor(path, file, i, writer, f)
-                   : quantize_tensor(path, file, t, &plan[i], team, writer, f);
+        if (p.computing->n != 0) {
+            progress_update(bar, "quantizing", p.computing->source.tensor->offset, file->n_bytes);
+        }
     }
-    progress_end(p);
+    progress_end(bar);
+    for (int i = 0; i < N_STAGES; i++) {
+        free(p.batches[i].out);
+        free(p.batches[i].results);
+    }
     return code;
 }
