@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     failure f;
     tokenizer_payload p;
-    tokenizer_rules rules = {.pre = size % 5, .specials = {"<s>"}, .n_specials = 1};
+    tokenizer_rules rules = {.pre = (uint32_t)(size % 5), .specials = {"<s>"}, .n_specials = 1};
     rules.pre = rules.pre == PRE_MARKS ? PRE_DIGITS : rules.pre;
     char *text = (char *)malloc(size + 1);
     if (!text) {
