@@ -93,6 +93,16 @@ def main():
         if r.stdout.split() != [b"%d" % i for i in ids]:
             failed += 1
             print("good", text, r.stdout, r.stderr, "wanted", ids)
+    with open(path, "wb") as f:
+        f.write(HEAD + BYTES + LETTERS + piece(b"ba", -1) + piece(b"ab", -1) + TRAINER + NORMALIZER)
+    # "ba" (262) and "ab" (263) have one score: the leftmost comes first, whatever its id
+    for text, ids in {b"aba": [1, mark, 263, a], b"bab": [1, mark, 262, b],
+                      b"abab": [1, mark, 263, 263], b"a" + b"ba" * 20: [1, mark] + [263] * 20 + [a],
+                      b"b" + b"ab" * 20: [1, mark] + [262] * 20 + [b]}.items():
+        r = run(path, text)
+        if r.stdout.split() != [b"%d" % i for i in ids]:
+            failed += 1
+            print("equal scores", text, r.stdout, r.stderr, "wanted", ids)
     for cut in range(0, len(GOOD), 97):
         with open(path, "wb") as f:
             f.write(GOOD[:cut])

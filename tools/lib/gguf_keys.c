@@ -269,8 +269,9 @@ static bool put_scores(exporting *e)
         const merge_slot *made = merge_find(e->t, left, right);
         uint32_t id = made ? made->result : UINT32_MAX;
         if (id < e->c->n_vocab && id != previous) {
-            exact = exact && !(scores[id] < 0);
-            scores[id] = scores[id] < 0 ? scores[id] : -(float)(i + 1);
+            float score = -(float)(made->rank + 1);
+            exact = exact && (!(scores[id] < 0) || !(scores[id] > score));
+            scores[id] = scores[id] < 0 ? scores[id] : score;
         }
         previous = id;
     }

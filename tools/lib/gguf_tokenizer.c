@@ -1,6 +1,7 @@
 /* gguf_tokenizer.c - the tokenizer.ggml.* keys -> the text of a tokenizer.json, from which the one
  * reader of tokenizers builds the payloads. A SentencePiece vocabulary has scores instead of
- * merges: every way to make a piece of two others is one, ranked by the piece's score.
+ * merges: every way to make a piece of two others is one, ranked by the piece's score; equal scores
+ * are equal ranks, of which the leftmost comes first, as in SentencePiece.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -41,6 +42,7 @@ typedef struct vocabulary {
     uint32_t mask;
     merge *merges;
     uint64_t n_merges, room;
+    uint8_t *ties; /* a bit per merge: it has the score of the one before; NULL: none has */
     bool spm, has_bytes;
     int32_t unknown;
     char *text; /* of one token, NUL-terminated */
@@ -188,7 +190,6 @@ static int compare_merges(const void *a, const void *b)
 
 static int derive_merges(vocabulary *v)
 {
-    uint64_t n_ties = 0;
     for (uint32_t i = 0; i < v->n; i++) {
         const piece *p = &v->pieces[i];
         size_t step = 0;
@@ -207,13 +208,16 @@ static int derive_merges(vocabulary *v)
     }
     for (uint64_t i = 1; i < v->n_merges; i++) {
         const merge *a = &v->merges[i - 1], *b = &v->merges[i];
-        n_ties += a->whole != b->whole && !(a->score > b->score);
-    }
-    if (n_ties != 0) {
-        note(v->w,
-             "%s: %" PRIu64 " pieces have the score of another: which is made first is not known, "
-             "and text may be cut otherwise than by the original tokenizer",
-             v->g->name, n_ties);
+        bool tied = !(a->score > b->score);
+        if (tied && !v->ties) {
+            v->ties = calloc((size_t)(v->n_merges / 8 + 1), 1);
+        }
+        if (tied && !v->ties) {
+            return fail(v->f, EXIT_RESOURCE, "%s: no memory for merges", v->g->name);
+        }
+        if (tied) {
+            v->ties[i / 8] |= (uint8_t)(1 << i % 8);
+        }
     }
     return EXIT_OK;
 }
@@ -522,7 +526,8 @@ int gguf_tokenizer_read(gguf_model *m, notes *w, failure *f)
                                  .bos_id = c->bos_id,
                                  .eos_id = c->n_stop_ids ? c->stop_ids[0] : -1,
                                  .stop_ids = c->stop_ids,
-                                 .n_stop_ids = c->n_stop_ids};
+                                 .n_stop_ids = c->n_stop_ids,
+                                 .ties = v.ties};
         code = tokenizer_from_json(v.g->name, json, n_json, v.g->name, config, n_config, &hints,
                                    &m->tokenizer, f);
     }
@@ -534,6 +539,7 @@ int gguf_tokenizer_read(gguf_model *m, notes *w, failure *f)
     free(v.pieces);
     free(v.slots);
     free(v.merges);
+    free(v.ties);
     free(v.text);
     return code;
 }

@@ -401,10 +401,11 @@ static int write_tokenizer(exporter *e)
     bool pairs;
     int code = check_texts(e, &pairs);
     json_out *j = &e->j;
-    if (code == EXIT_OK && (e->v.pre == PRE_PROGRAM || e->v.flags & TOK_TIES)) {
+    if (code == EXIT_OK && e->v.pre == PRE_PROGRAM) {
         code = fail(e->f, EXIT_INPUT,
-                    "%s: a tokenizer.json cannot be made of %s; its source has it", e->name,
-                    e->v.pre == PRE_PROGRAM ? "a compiled pre-tokenizer" : "merges of equal rank");
+                    "%s: a tokenizer.json cannot be made of a compiled pre-tokenizer; its source "
+                    "has the expressions",
+                    e->name);
     }
     json_object(j, NULL);
     json_string(j, "version", "1.0");
@@ -463,10 +464,11 @@ static likeness compare_tokens(const tokenizer_view *a, const tokenizer_view *b)
 
 static likeness compare(const tokenizer_view *a, const tokenizer_view *b)
 {
-    bool same = a->flags == b->flags && a->pre == b->pre && a->prefix == b->prefix &&
-                a->n_tokens == b->n_tokens && a->n_merges == b->n_merges &&
-                a->n_added[0] == b->n_added[0] && a->n_added[1] == b->n_added[1] &&
-                a->unk_id == b->unk_id && a->bos_id == b->bos_id && a->eos_id == b->eos_id;
+    bool same = ((a->flags ^ b->flags) & ~(uint32_t)TOK_TIES) == 0 && a->pre == b->pre &&
+                a->prefix == b->prefix && a->n_tokens == b->n_tokens &&
+                a->n_merges == b->n_merges && a->n_added[0] == b->n_added[0] &&
+                a->n_added[1] == b->n_added[1] && a->unk_id == b->unk_id &&
+                a->bos_id == b->bos_id && a->eos_id == b->eos_id;
     uint64_t n_added = (uint64_t)a->n_added[0] + a->n_added[1], end_a = 0, end_b = 0;
     if (!same || (a->n_merges != 0 &&
                   memcmp(a->merges, b->merges, (size_t)2 * a->id_bytes * a->n_merges) != 0)) {
@@ -533,6 +535,12 @@ int tokenizer_export(const char *name, const uint8_t *payload, tokenizer_texts *
     if (code == EXIT_OK && like != SAME) {
         code = fail(f, EXIT_INPUT, "%s: tokenizer.json cannot say exactly what this tokenizer does",
                     name);
+    }
+    if (code == EXIT_OK && e.v.flags & TOK_TIES) {
+        note(w,
+             "%s: merges of equal rank got an order, for a tokenizer.json has no others: where two "
+             "of them meet, text may be cut otherwise",
+             name);
     }
     if (code == EXIT_OK) {
         note_stops(&e, w);

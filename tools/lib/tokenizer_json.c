@@ -568,6 +568,14 @@ static int read_tokenizer(tokenizer_build *b, json_t *root, const tokenizer_hint
     code = code ? code : read_unk(b, model, f);
     code = code ? code : check_tokens(b, hints, f);
     code = code ? code : read_merges(b, model, f);
+    if (code == EXIT_OK && hints && hints->ties) {
+        size_t n = ((size_t)b->n_merges + 7) / 8;
+        b->ties = (uint8_t *)malloc(n + 1);
+        if (!b->ties) {
+            return fail(f, EXIT_RESOURCE, "%s: no memory", b->name);
+        }
+        memcpy(b->ties, hints->ties, n);
+    }
     return code ? code : build_read_template(b, root, f);
 }
 

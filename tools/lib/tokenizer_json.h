@@ -16,6 +16,7 @@ typedef struct tokenizer_hints {
     int32_t bos_id, eos_id;  /* from config.json / generation_config.json; -1: not given */
     const int32_t *stop_ids; /* every eos id of the configurations, n_stop_ids of them */
     uint32_t n_stop_ids;
+    const uint8_t *ties; /* a bit per merge: it has the rank of the one before; NULL: none has */
 } tokenizer_hints;
 
 typedef struct tokenizer_payload {
