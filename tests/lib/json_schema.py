@@ -59,6 +59,8 @@ def check(value, schema, at="document"):
     if is_type(value, "number"):
         if not schema.get("minimum", value) <= value <= schema.get("maximum", value):
             yield f"{at}: {value} is out of range"
+    if "anyOf" in schema and not any(not list(check(value, s, at)) for s in schema["anyOf"]):
+        yield f"{at}: fits none of the {len(schema['anyOf'])} forms"
     if isinstance(value, dict):
         yield from check_object(value, schema, at)
     if isinstance(value, list):

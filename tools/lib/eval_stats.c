@@ -6,7 +6,7 @@
 
 #include "base/mathf.h"
 
-static const double Z95 = 1.959963984540054;  /* the normal quantile of 0.975 */
+static const double Z95 = 1.959963984540054;     /* the normal quantile of 0.975 */
 static const double Z_POWER = 2.801585218112968; /* that, and the quantile of 0.8: power 80 % */
 
 static double mean_of(const double *values, size_t n)
@@ -110,7 +110,9 @@ static int ascending(const void *a, const void *b)
 
 void stats_sort(double *values, size_t n)
 {
-    qsort(values, n, sizeof *values, ascending);
+    if (n != 0) { /* none may be at NULL, which qsort must not be given */
+        qsort(values, n, sizeof *values, ascending);
+    }
 }
 
 double stats_quantile(const double *sorted, size_t n, double q)
