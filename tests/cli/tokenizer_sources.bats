@@ -1,8 +1,11 @@
 # Vocabularies of other makers, whole and malformed.
 
+bats_require_minimum_version 1.5.0
+
 setup() {
     cd "$BATS_TEST_DIRNAME/../.."
     TOKENIZER="${SLM_BIN:-bin}/slm-tokenizer"
+    BIN=$(realpath "${SLM_BIN:-bin}") ROOT=$PWD
 }
 
 @test "SentencePiece models: malformed ones are refused, a small one cuts as by hand" {
@@ -51,4 +54,44 @@ setup() {
     run "${SLM_BIN:-bin}/slm-convert" "$dir/stories260K.gguf" -o "$out.2" \
         --tokenizer "$dir/tok512.bin"
     [ "$status" -eq 2 ]
+}
+
+@test "files that contradict tokenizer.json are told of [TK54, TK64]" {
+    cp -r evals/models/tinystories-2.6m "$BATS_TEST_TMPDIR/m"
+    cd "$BATS_TEST_TMPDIR" || false
+    run -0 --separate-stderr "$BIN/slm-convert" m -o a.slm -q
+    [ -z "$stderr" ]
+    python3 - <<PY
+import json, sys
+sys.path.insert(0, "$ROOT/tests/cli")
+from sentencepiece_cases import GOOD, HEAD, TRAINER, NORMALIZER, piece
+config = json.load(open("m/tokenizer_config.json"))
+content = lambda t: t["content"] if isinstance(t, dict) else t
+same = {k: config[k] for k in ("bos_token", "eos_token") if config.get(k)}
+assert same
+json.dump(same, open("same.json", "w"))
+json.dump({k: {"content": content(v) + "?"} for k, v in same.items()}, open("other.json", "w"))
+open("m/tokenizer.model", "wb").write(GOOD)
+tokenizer = json.load(open("m/tokenizer.json"))
+by_id = {i: t for t, i in tokenizer["model"]["vocab"].items()}
+by_id.update({t["id"]: t["content"] for t in tokenizer["added_tokens"]})
+pieces = b"".join(piece(by_id[i].encode(), 0, 1) for i in range(len(by_id)))
+open("same.model", "wb").write(pieces + TRAINER + NORMALIZER)
+PY
+    run -0 --separate-stderr "$BIN/slm-convert" m -o b.slm
+    [[ "$stderr" == *"tokenizer.model and tokenizer.json disagree on "*"tokenizer.json is used"* ]]
+    cmp a.slm b.slm
+    mv same.model m/tokenizer.model
+    mv same.json m/special_tokens_map.json
+    run -0 --separate-stderr "$BIN/slm-convert" m -o c.slm
+    [[ "$stderr" != *warning* && "$stderr" != *disagree* ]]
+    mv other.json m/special_tokens_map.json
+    run -0 --separate-stderr "$BIN/slm-convert" m -o d.slm
+    [[ "$stderr" == *"special_tokens_map.json: "*'?", but tokenizer_config.json says "'* ]]
+    cmp a.slm d.slm
+    for name in special_tokens_map.json tokenizer.model; do # what cannot be read is passed over
+        echo "{" >"m/$name"
+    done
+    run -0 "$BIN/slm-convert" m -o e.slm -q
+    cmp a.slm e.slm
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "lib/hf_model_files.h"
+#include "lib/hf_tokenizer_check.h"
 #include "lib/json_in.h"
 #include "lib/sha256.h"
 
@@ -395,6 +396,8 @@ static int read_tokenizer(hf_model *m, const char *folder, notes *w, failure *f)
     }
     if (code == EXIT_OK) {
         note_lines(w, m->tokenizer.warnings);
+        hf_check_special_tokens(folder, config, n_config, w);
+        hf_check_pieces(folder, json, n_json, w);
     }
     free(json);
     free(config);
