@@ -47,7 +47,8 @@ PORTABLE_SRC := $(wildcard runtime/base/*.c runtime/format/*.c runtime/text/*.c 
     runtime/model/*.c runtime/state/*.c runtime/decode/*.c) \
     $(filter-out %_avx2.c %_avx512.c,$(wildcard runtime/quant/*.c)) \
     $(wildcard runtime/kernels/ref.c runtime/kernels/kv.c runtime/kernels/select.c)
-RUNTIME_SRC := $(PORTABLE_SRC) runtime/port/posix.c
+RUNTIME_SRC := $(PORTABLE_SRC) runtime/port/pace.c runtime/port/team.c \
+    runtime/port/posix.c
 ifeq ($(ARCH),x86_64)
 RUNTIME_SRC += $(addprefix runtime/kernels/,avx2.c avxvnni.c avx512.c) \
     $(addprefix runtime/quant/,search_avx2.c search_avx512.c)

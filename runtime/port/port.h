@@ -18,4 +18,10 @@ typedef void (*slm_job)(void *context, uint32_t item, uint32_t thread);
  * system keeps from running is not waited for unless it holds an item. team may be NULL. */
 void slm_team_run(slm_team *team, slm_job job, void *context, uint32_t n_items);
 
+/* Bracket the jobs of a piece of work on n_tokens tokens, so that the team can measure with how
+ * many of its threads such pieces are made fastest. Where the clock stood still in between, the end
+ * may be told again. */
+void slm_team_begin(slm_team *team, uint32_t n_tokens);
+void slm_team_end(slm_team *team);
+
 #endif

@@ -53,6 +53,17 @@ void slm_team_run(slm_team *team, slm_job job, void *context, uint32_t n_items)
     }
 }
 
+void slm_team_begin(slm_team *team, uint32_t n_tokens)
+{
+    (void)team;
+    (void)n_tokens;
+}
+
+void slm_team_end(slm_team *team)
+{
+    (void)team;
+}
+
 /* ---- What the compiler calls ----------------------------------------------------------------- */
 
 /* With bulk memory the first three become single instructions. The other loops must not be

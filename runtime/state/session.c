@@ -210,8 +210,10 @@ slm_status slm_session_eval(slm_session *s, const int32_t *ids, size_t n_ids,
         uint32_t pos0 = s->pool.sequences[o.sequence].length;
         kv_pool_extend(&s->pool, o.sequence, n);
         slm_kv_view view = kv_pool_view(&s->pool, o.sequence);
+        slm_team_begin(s->forward.team, n);
         slm_forward_chunk(&s->forward, &view, ids + done, n, pos0);
         emit_logits(s, &o, done, n, done + n == n_ids);
+        slm_team_end(s->forward.team);
         done += n;
         if (o.progress && o.progress(o.user, done, n_ids) != 0) {
             break;

@@ -67,6 +67,33 @@ static void more_threads_than_cores(void)
     hammer(9);
 }
 
+/* Pieces of work measured by the team: it may change its number of threads between them. */
+static void pieces_of_work(void)
+{
+    static tally t;
+    void *memory = aligned(slm_team_bytes(4));
+    slm_team *team = NULL;
+    slm_error error;
+    CHECK(slm_team_start(memory, slm_team_bytes(4), 4, &team, &error) == SLM_OK);
+    memset(&t, 0, sizeof t);
+    t.n_threads = slm_team_size(team);
+    double end = slm_clock_seconds() + 0.4;
+    uint32_t n_rounds = 0;
+    for (; slm_clock_seconds() < end; n_rounds++) {
+        slm_team_begin(team, n_rounds % 3 == 0 ? 1 : n_rounds % 100);
+        slm_team_run(team, count_item, &t, 20);
+        slm_team_run(team, count_item, &t, 1);
+        slm_team_end(team);
+    }
+    CHECK_U64(t.runs[0], 2 * n_rounds);
+    CHECK_U64(t.runs[19], n_rounds);
+    CHECK_U64(t.threads_out_of_range, 0);
+    slm_team_stop(&team);
+    slm_team_begin(NULL, 1);
+    slm_team_end(NULL);
+    free(memory);
+}
+
 static void no_team_is_a_team_of_one(void)
 {
     static tally t;
@@ -97,6 +124,7 @@ int main(void)
     RUN(one_thread);
     RUN(two_threads);
     RUN(more_threads_than_cores);
+    RUN(pieces_of_work);
     RUN(no_team_is_a_team_of_one);
     RUN(refuses_bad_arguments);
     return test_finish();
