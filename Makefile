@@ -75,7 +75,7 @@ SCRIPTS = $(shell git ls-files --cached --others --exclude-standard '*.sh' .ci/r
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all tests demo gate test test-unit test-kernels test-cli test-golden test-fuzz test-web \
-    test-surface asan fuzz fuzzers wasm dist lint format install uninstall clean help
+    test-surface asan bench fuzz fuzzers wasm dist lint format install uninstall clean help
 
 all: $(TOOLS) $(LIB) ## build every command into bin/
 tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY)
@@ -227,6 +227,9 @@ fuzzers: $(FUZZERS)
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) with libFuzzer
 	$(Q)$(MAKE) --no-print-directory CONFIG=fuzz fuzzers
 	@scripts/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_NAMES)
+
+bench: all $(DIST) ## side by side with llama.cpp and wllama, into docs/benchmarks.md
+	@SLM_BIN=$(BIN) scripts/bench.sh
 
 # ---- Care ----------------------------------------------------------------------------------------
 lint: ## formatting, sizes, clang-tidy, shellcheck

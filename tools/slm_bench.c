@@ -71,7 +71,8 @@ static const char SUMMARY[] =
     "Beside them stands what the machine can do: GB/s of weights used by decoding against those\n"
     "that merely reading the model's bytes reaches with the same threads, and "
     "multiply-accumulates\n"
-    "per second against those of the kernel's own instruction on nothing but registers.";
+    "per second against those of the kernel's own instruction on nothing but registers. cpu: the\n"
+    "share of their time in which the threads had a core; less than 100 % means that others did.";
 
 static const char EPILOG[] =
     "examples:\n"

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "lib/bench_machine.h"
 #include "model/model.h"
@@ -165,8 +166,17 @@ static int generate(model_file *m, uint32_t n, double *sampling, failure *f)
     return EXIT_OK;
 }
 
+/* Processor time of all threads so far. */
+static double cpu_seconds(void)
+{
+    struct timespec t = {0};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 /* p: NULL, or filled. */
-static int measure(bench_case *c, const bench_test *t, double *seconds, profile *p, failure *f)
+static int measure(bench_case *c, const bench_test *t, double *seconds, double *cpu, profile *p,
+                   failure *f)
 {
     model_file *m = &c->model;
     uint32_t length = slm_session_length(m->session, 0);
@@ -176,7 +186,7 @@ static int measure(bench_case *c, const bench_test *t, double *seconds, profile 
     if (p) {
         profile_begin(p, m);
     }
-    double start = clock_seconds();
+    double start = clock_seconds(), cpu_start = cpu_seconds();
     if (t->is_prefill) {
         code = code ? code : evaluate(m, t->n_tokens, false, f);
     } else if (t->batch == 1) {
@@ -186,6 +196,7 @@ static int measure(bench_case *c, const bench_test *t, double *seconds, profile 
         code = code ? code : evaluate(m, t->batch, true, f);
     }
     *seconds = clock_seconds() - start;
+    *cpu = cpu_seconds() - cpu_start;
     if (p) {
         p->seconds[PROFILE_SAMPLING] = sampling;
         profile_end(p);
@@ -223,9 +234,10 @@ static int measure_case(bench *b, bench_case *c, failure *f)
     }
     int code = EXIT_OK;
     for (uint32_t i = 0; i < b->n_tests && code == EXIT_OK; i++) {
-        double seconds;
-        code = measure(c, &b->tests[i], &seconds, NULL, f);
+        double seconds, cpu;
+        code = measure(c, &b->tests[i], &seconds, &cpu, NULL, f);
         add_sample(&c->tokens_per_second[i], tokens_of(&b->tests[i]) / seconds);
+        add_sample(&c->cpu_share[i], cpu / (seconds * c->threads));
     }
     return code;
 }
@@ -239,8 +251,8 @@ static int profile_case(bench *b, bench_case *c, failure *f)
     }
     profile_attach(&c->model);
     for (uint32_t i = 0; i < b->n_tests && code == EXIT_OK; i++) {
-        double seconds;
-        code = measure(c, &b->tests[i], &seconds, &c->profiles[i], f);
+        double seconds, cpu;
+        code = measure(c, &b->tests[i], &seconds, &cpu, &c->profiles[i], f);
     }
     profile_detach(&c->model);
     return code;

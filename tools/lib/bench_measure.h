@@ -31,6 +31,7 @@ typedef struct bench_case {
     uint32_t threads;
     model_file model;
     bench_samples tokens_per_second[BENCH_MAX_TESTS];
+    bench_samples cpu_share[BENCH_MAX_TESTS]; /* of the threads' time: how long they had a core */
     bench_samples read_rate;    /* bytes per second: reading the model's weights once */
     bench_samples integer_rate; /* multiply-accumulates per second; none: not known */
     profile *profiles;          /* n_tests, or NULL */

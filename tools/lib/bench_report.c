@@ -44,9 +44,9 @@ static void print_case(const bench *b, const bench_case *c)
         char name[BENCH_TEST_NAME_BYTES];
         double rate = samples_median(&c->tokens_per_second[i]);
         bench_test_name(t, name);
-        printf("%-9s %-5s %3u  %-20s %9.2f %9.2f %9.2f", c->kernels, bench_kv_name(c->kv),
+        printf("%-9s %-5s %3u  %-20s %9.2f %9.2f %9.2f %4.0f%%", c->kernels, bench_kv_name(c->kv),
                c->threads, name, rate, samples_low(&c->tokens_per_second[i]),
-               samples_high(&c->tokens_per_second[i]));
+               samples_high(&c->tokens_per_second[i]), 100 * samples_median(&c->cpu_share[i]));
         print_rate(rate * bench_bytes_per_token(b, t), samples_median(&c->read_rate));
         print_rate(rate * bench_macs_per_token(b, t), samples_median(&c->integer_rate));
         printf("\n");
@@ -77,9 +77,9 @@ void bench_report_table(const bench *b, const bench_subject *s)
     printf("%s, %u cores, load %.1f to %.1f; medians of %u, GB and GMAC per second\n\n",
            s->machine[0] ? s->machine : "unknown processor", s->cores, b->load[0], b->load[1],
            b->repeats);
-    printf("%-9s %-5s %3s  %-20s %9s %9s %9s %7s %7s %5s %7s %7s %5s\n", "kernels", "KV", "thr",
-           "measured", "tokens/s", "lowest", "highest", "GB/s", "reading", "", "GMAC/s", "peak",
-           "");
+    printf("%-9s %-5s %3s  %-20s %9s %9s %9s %5s %7s %7s %5s %7s %7s %5s\n", "kernels", "KV", "thr",
+           "measured", "tokens/s", "lowest", "highest", "cpu", "GB/s", "reading", "", "GMAC/s",
+           "peak", "");
     for (uint32_t i = 0; i < b->n_cases; i++) {
         print_case(b, &b->cases[i]);
     }
@@ -142,6 +142,7 @@ static void json_result(json_out *j, const bench *b, const bench_case *c, uint32
     json_u64(j, "depth", t->depth);
     json_f64(j, "tokens_per_second", rate);
     json_samples(j, "samples", &c->tokens_per_second[i]);
+    json_samples(j, "cpu_shares", &c->cpu_share[i]);
     json_positive(j, "bytes_per_second", rate * bench_bytes_per_token(b, t));
     json_f64(j, "read_bytes_per_second", samples_median(&c->read_rate));
     json_f64(j, "macs_per_second", rate * bench_macs_per_token(b, t));

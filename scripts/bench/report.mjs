@@ -1,0 +1,103 @@
+// report.mjs - the results of native.mjs and browser.mjs -> docs/benchmarks.md, on stdout.
+//
+//     node report.mjs FOLDER
+import fs from "node:fs";
+import path from "node:path";
+
+const [folder] = process.argv.slice(2);
+const results = fs.readdirSync(folder).filter((name) => name.endsWith(".json")).sort()
+    .map((name) => JSON.parse(fs.readFileSync(path.join(folder, name))));
+const native = results.filter((r) => r.part === "native");
+const browser = results.filter((r) => r.part === "browser");
+
+const unique = (values) => [...new Set(values)].join("; ");
+const digits = (value) => (value >= 100 ? value.toFixed(0)
+                           : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+const spread = (s) => `${digits(s.median)} (${digits(s.low)}-${digits(s.high)})`;
+const ratio = (r) => `**${r.median.toFixed(2)}** (${r.low.toFixed(2)}-${r.high.toFixed(2)})`;
+const table = (head, rows) => [head, head.map(() => "---"), ...rows]
+    .map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+const percent = (part, whole) => (whole > 0 ? `${(100 * part / whole).toFixed(0)} %` : "-");
+
+// "CPU : AVX = 1 | AVX2 = 1 | ..." -> the names alone.
+const features = (text) => [...text.matchAll(/(\w+) = 1/g)].map((m) => m[1]).join(", ");
+
+function where(list) {
+    const m = list.map((r) => r.machine);
+    return `${unique(m.map((x) => x.date))}; ${unique(m.map((x) => x.processor))}, ` +
+        `${unique(m.map((x) => x.cores))} cores; ${unique(m.map((x) => x.system))}; load of the ` +
+        `machine ${Math.min(...m.map((x) => x.load)).toFixed(1)} to ` +
+        `${Math.max(...m.map((x) => x.load)).toFixed(1)}.`;
+}
+
+function nativePart() {
+    const rows = native.flatMap((r) => ["prefill", "decode"].map((kind) => [
+        r.shape, r.type, r.threads, `${kind} ${kind === "prefill" ? r.prompt : r.gen}`,
+        spread(r[kind].ours), spread(r[kind].peer), ratio(r[kind].ratio), ratio(r[kind].cpu_ratio),
+        `${percent(r[kind].cpu.ours.median, 1)} / ${percent(r[kind].cpu.peer.median, 1)}`]));
+    const limits = native.map((r) => [
+        r.shape, r.type, r.threads, r.kernels,
+        `${(r.decode.ours.median * r.weight_bytes / 1e9).toFixed(1)}`,
+        `${(r.read.median / 1e9).toFixed(1)}`,
+        percent(r.decode.ours.median * r.weight_bytes, r.read.median),
+        `${(r.prefill.ours.median * r.macs / 1e9).toFixed(0)}`,
+        `${(r.peak.median / 1e9).toFixed(0)}`,
+        percent(r.prefill.ours.median * r.macs, r.peak.median)]);
+    const weights = native.filter((r) => r.threads === native[0].threads).map((r) => [
+        r.shape, r.type, `${(r.weight_bytes / 1e6).toFixed(1)}`,
+        `${(r.tensor_bytes / 1e6).toFixed(1)}`,
+        r.same_weights ? "the same weights"
+                       : Object.entries(r.types).map(([t, n]) => `${n} ${t}`).join(", ")]);
+    return `## Natively, beside llama.cpp
+
+${where(native)} slm ${unique(native.map((r) => r.version))}, kernels
+${unique(native.map((r) => r.kernels))}; ${unique(native.map((r) => r.peer_release))} as
+node-llama-cpp ships it (${unique(native.map((r) => features(r.peer_system)))}), on the CPU, flash
+attention on, F16 cache, batches of 512.
+
+Tokens per second: median (lowest-highest) of turns taken alternately. Ratios are ours over
+llama.cpp's: of the medians, and in brackets the lowest and highest of the turns. "per CPU" is the
+same per second of processor time, which tells more where other processes took cores away: the last
+column says which share of the threads' time ours and theirs had one.
+
+${table(["shape", "type", "threads", "measured", "slm", "llama.cpp", "ratio", "per CPU",
+         "had cores"], rows)}
+
+What the machine could do, with the same threads: GB/s that merely reading the weights reaches, and
+GMAC/s of the kernel's multiplying instruction on registers alone.
+
+${table(["shape", "type", "threads", "kernels", "decode GB/s", "reading", "", "prefill GMAC/s",
+         "peak", ""], limits)}
+
+llama.cpp has no K-quants for rows that are not a multiple of 256 (SmolLM2: 576, Qwen2.5-0.5B: 896).
+There its file has the types that its own quantizer falls back to, and is larger:
+
+${table(["shape", "type", "our weights MB", "its MB", "its matrices"], weights)}
+`;
+}
+
+function browserPart() {
+    const rows = browser.flatMap((r) => ["prefill", "decode"].map((kind) => [
+        r.shape, r.type, r.threads, r.about.ours.kernels,
+        kind === "prefill" ? `prefill ${r.prompt}` : `decode ${r.gen} at ${r.prompt}`,
+        spread(r[kind].ours), spread(r[kind].peer), ratio(r[kind].ratio)]));
+    return `## In the browser, beside wllama
+
+${where(browser)} ${unique(browser.map((r) => r.browser))}, headless, page isolated;
+${unique(browser.map((r) => r.peer_release))} (llama.cpp
+${unique(browser.map((r) => r.about.peer.release))}), without GPU, batches of 512, its own
+timings. Ours are those of diagnostics(), the time that the page is given back to the browser
+included.
+
+${table(["shape", "type", "threads", "kernels", "measured", "slm", "wllama", "ratio"], rows)}
+`;
+}
+
+process.stdout.write(`# Benchmarks
+
+Written by \`make bench\`, which measures again on your machine. Models are synthetic: random
+weights at the shapes of published models (\`slm-bench --synthetic\`), since speed does not depend
+on values. Decoding includes choosing the likeliest token.
+
+${native.length ? nativePart() : ""}
+${browser.length ? browserPart() : ""}`.replace(/\n+$/, "\n"));
