@@ -188,7 +188,9 @@ static void value_rows(uint32_t kv_type, const uint8_t *head, uint32_t head_dim,
     for (uint32_t i = first; i < last; i++) {
         const uint8_t *p = head + i * head_bytes + at;
         float *row = out + (size_t)i * ATTEND_PIECE;
-        memset(row + n, 0, (round_up_u32(n, 16) - n) * sizeof(float));
+        if (n % 16 != 0) {
+            memset(row + n, 0, (round_up_u32(n, 16) - n) * sizeof(float));
+        }
         if (kv_type == SLM_KV_F32) {
             memcpy(row, p, n * sizeof(float));
         } else if (kv_type == SLM_KV_F16) {
@@ -222,11 +224,11 @@ INLINE void outer_all(bool keys, bool halves, const query *s, uint32_t n, rows *
     }
 }
 
-/* score_i = sum over d of q_d k_id, for all 32 positions of the chunk. */
+/* score_i = sum over d of q_d k_id, for the chunk's positions below hi and perhaps more. */
 static void scores(const slm_attention_args *a, const query *s, uint32_t n, const uint8_t *head,
-                   const uint8_t *next, float *buffer)
+                   const uint8_t *next, uint32_t hi, float *buffer)
 {
-    rows r = {head, SLM_KV_BLOCK * sizeof(float), a->head_dim, SLM_KV_BLOCK / VL, next, 0};
+    rows r = {head, SLM_KV_BLOCK * sizeof(float), a->head_dim, round_up_u32(hi, 16) / VL, next, 0};
     r.next_bytes = slm_kv_head_bytes(a->kv_type, a->head_dim) * SLM_KV_BLOCK / a->head_dim;
     for (uint32_t k = 0; k < n; k++) {
         memset(s[k].score, 0, SLM_KV_BLOCK * sizeof(float));
@@ -321,7 +323,7 @@ INLINE void finish_query(const query *s, uint32_t first, uint32_t last, float ma
         }
     }
     lanes_store(s->sum, sum);
-    for (uint32_t d = 0; d < ld; d += VL) {
+    for (uint32_t d = 0; c != 1.0f && d < ld; d += VL) { /* o is never -0, so 1 changes nothing */
         vf scaled = vf_load(s->o + d) * vf_splat(c);
         vf_store(s->o + d, scaled + vf_splat(0.0f));
     }
@@ -345,7 +347,7 @@ static void attend_chunk(const slm_attention_args *a, uint32_t kv_head, uint32_t
     uint32_t first[ATTEND_QUERIES], last[ATTEND_QUERIES];
     bool more = s[n - 1].end > p0 + SLM_KV_BLOCK;
     const uint8_t *next = more ? head_of(a, a->k, kv_head, chunk + 1) : NULL;
-    scores(a, s, n, head_of(a, a->k, kv_head, chunk), next, buffer);
+    scores(a, s, n, head_of(a, a->k, kv_head, chunk), next, hi, buffer);
     for (uint32_t k = 0; k < n; k++) {
         first[k] = s[k].begin > p0 ? s[k].begin - p0 : 0;
         last[k] = s[k].end <= p0 ? 0 : s[k].end - p0 < SLM_KV_BLOCK ? s[k].end - p0 : SLM_KV_BLOCK;

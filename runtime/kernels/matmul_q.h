@@ -49,6 +49,19 @@ static size_t act_bytes(uint32_t n_tokens, uint32_t n_cols)
 
 static const uint8_t PAIR_ORDER[4] = {0, 2, 1, 3};
 
+/* Eight bytes at a time: made unsigned by 128, added in pairs, the pairs by a multiplication. */
+static int32_t sum_of_16(const int8_t *q)
+{
+    const uint64_t even = 0x00ff00ff00ff00ffu;
+    uint64_t half[2], sum = 0;
+    memcpy(half, q, 16);
+    for (uint32_t h = 0; h < 2; h++) {
+        uint64_t x = half[h] ^ 0x8080808080808080u;
+        sum += ((x & even) + (x >> 8 & even)) * 0x0001000100010001u >> 48;
+    }
+    return (int32_t)sum - 16 * 128;
+}
+
 static void store_codes(const int8_t q[256], act_block *out)
 {
     for (uint32_t i = 0; i < 256; i++) {
@@ -66,11 +79,7 @@ static void store_codes(const int8_t q[256], act_block *out)
     }
 #endif
     for (uint32_t j = 0; j < 8; j++) {
-        int32_t sums[2] = {0, 0};
-        for (uint32_t i = 0; i < 16; i++) {
-            sums[0] += q[32 * j + i];
-            sums[1] += q[32 * j + 16 + i];
-        }
+        int32_t sums[2] = {sum_of_16(q + 32 * j), sum_of_16(q + 32 * j + 16)};
         out->negative_sum[j] = -(sums[0] + sums[1]);
         out->sum32[(j & ~3u) + PAIR_ORDER[j & 3]] = (int16_t)(sums[0] + sums[1]);
         out->sum16[(2 * j & ~3u) + PAIR_ORDER[2 * j & 3]] = (int16_t)sums[0];
@@ -124,6 +133,11 @@ INLINE bool is_plain(slm_type type) /* an f32 scale for each 32 elements, no 6-b
     return type == SLM_TYPE_Q8_0 || type == SLM_TYPE_Q4_0;
 }
 
+INLINE vu shift_left(vu x, int32_t n) /* n < 0: to the right */
+{
+    return n > 0 ? x << n : x >> -n;
+}
+
 /* Word q (0..7) of both halves of a chunk of 64 elements: four codes in the bytes of each lane. */
 INLINE void chunk_codes(slm_type type, const uint8_t *chunk, uint32_t q, vu *low, vu *high)
 {
@@ -132,13 +146,13 @@ INLINE void chunk_codes(slm_type type, const uint8_t *chunk, uint32_t q, vu *low
     *high = x >> 4 & vu_splat(0x0f0f0f0fu);
     if (type == SLM_TYPE_Q5_K) {
         vu l = vu_load(chunk + 8 * SLM_LINE_BYTES), h = vu_load(chunk + 9 * SLM_LINE_BYTES);
-        *low |= (l >> q & vu_splat(0x01010101u)) << 4;
-        *high |= (h >> q & vu_splat(0x01010101u)) << 4;
+        *low |= shift_left(l, 4 - (int32_t)q) & vu_splat(0x10101010u);
+        *high |= shift_left(h, 4 - (int32_t)q) & vu_splat(0x10101010u);
     } else if (type == SLM_TYPE_Q6_K) {
         const uint8_t *bits = chunk + (8 + q / 4) * SLM_LINE_BYTES;
         vu l = vu_load(bits), h = vu_load(bits + 2 * SLM_LINE_BYTES);
-        *low |= (l >> 2 * (q % 4) & vu_splat(0x03030303u)) << 4;
-        *high |= (h >> 2 * (q % 4) & vu_splat(0x03030303u)) << 4;
+        *low |= shift_left(l, 4 - 2 * (int32_t)(q % 4)) & vu_splat(0x30303030u);
+        *high |= shift_left(h, 4 - 2 * (int32_t)(q % 4)) & vu_splat(0x30303030u);
     }
 }
 
@@ -681,7 +695,10 @@ INLINE void gemm(slm_type type, panel p, uint32_t last, float *y, size_t ldy, vo
             strip_product(type, &p, 1, buffer, sums);
         }
         for (uint32_t t = 0; t < p.n_tokens; t++) {
-            memcpy(y + t * ldy + p.first * VL, sums + t * STRIP * VL, n_vectors * VB);
+            float *out = y + t * ldy + p.first * VL;
+            for (uint32_t r = 0; r < n_vectors; r++) {
+                vf_store(out + r * VL, vf_load(sums + (t * STRIP + r) * VL));
+            }
         }
     }
 }
