@@ -19,6 +19,9 @@
 
 enum { MAX_JSON = 256 << 20, MAX_CONFIG = 16 << 20 };
 
+#define GGUF_MAGIC 0x46554747u      /* "GGUF" */
+#define GGUF_BIG_ENDIAN 0x47475546u /* which its reader refuses by name */
+
 /* m->payload and m->chat -> a tokenizer. */
 static int open_payload(text_model *m, failure *f)
 {
@@ -74,29 +77,30 @@ int text_model_adopt(text_model *m, const char *path, tokenizer_payload *payload
 
 /* ---- tokenizer.json -------------------------------------------------------------------------- */
 
-/* The path of tokenizer_config.json beside path, or NULL if there is none (or no memory). */
-static char *config_beside(const char *path)
+/* The first n bytes of folder, then name: malloc'd if there is such a file, else NULL. */
+static int find_file(const char *folder, size_t n, const char *name, char **path, failure *f)
 {
-    static const char name[] = "tokenizer_config.json";
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) + 1 : 0;
-    char *beside = (char *)malloc(n + sizeof name);
-    if (beside) {
-        memcpy(beside, path, n);
-        memcpy(beside + n, name, sizeof name);
-        if (access(beside, F_OK) != 0) {
-            free(beside);
-            beside = NULL;
-        }
+    size_t n_name = strlen(name) + 1;
+    *path = (char *)malloc(n + n_name);
+    if (!*path) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", folder);
     }
-    return beside;
+    memcpy(*path, folder, n);
+    memcpy(*path + n, name, n_name);
+    if (access(*path, F_OK) != 0) {
+        free(*path);
+        *path = NULL;
+    }
+    return EXIT_OK;
 }
 
 static int open_json(text_model *m, failure *f)
 {
-    char *json = NULL, *config = NULL, *config_path = config_beside(m->path);
-    size_t n_json = 0, n_config = 0;
-    int code = input_slurp(m->path, MAX_JSON, &json, &n_json, f);
+    char *json = NULL, *config = NULL, *config_path = NULL;
+    const char *slash = strrchr(m->path, '/');
+    size_t n_json = 0, n_config = 0, n_folder = slash ? (size_t)(slash - m->path) + 1 : 0;
+    int code = find_file(m->path, n_folder, "tokenizer_config.json", &config_path, f);
+    code = code ? code : input_slurp(m->path, MAX_JSON, &json, &n_json, f);
     if (code == EXIT_OK && config_path) {
         code = input_slurp(config_path, MAX_CONFIG, &config, &n_config, f);
     }
@@ -184,13 +188,6 @@ static int open_slm(text_model *m, failure *f)
 {
     slm_error error = {0};
     uint64_t need = 0;
-    int code = input_open(m->path, &m->file, f);
-    if (code == EXIT_OK) {
-        code = input_map(&m->file, f);
-    }
-    if (code != EXIT_OK) {
-        return code;
-    }
     if (slm_file_arena_bytes(m->file.bytes, m->file.n_bytes, &need, &error) != SLM_OK) {
         return fail_status(f, m->path, &error);
     }
@@ -199,7 +196,7 @@ static int open_slm(text_model *m, failure *f)
         return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
     }
     slm_arena arena = arena_over(memory, need);
-    code = open_sections(m, &arena, f);
+    int code = open_sections(m, &arena, f);
     free(memory);
     return code;
 }
@@ -207,27 +204,32 @@ static int open_slm(text_model *m, failure *f)
 /* ---- Any ------------------------------------------------------------------------------------- */
 
 /* A TOKN payload that is a file of its own. */
-static bool is_payload(const char *path)
+static int open_bare(text_model *m, failure *f)
 {
-    uint8_t magic[4] = {0};
-    input in;
-    failure ignored;
-    bool is = input_open(path, &in, &ignored) == EXIT_OK && in.n_bytes >= 4 &&
-              input_read_at(&in, 0, magic, 4, &ignored) == EXIT_OK &&
-              (load_u32(magic) == BTOK_MAGIC || load_u32(magic) == BPE1_MAGIC);
-    input_close(&in);
-    return is;
+    uint8_t *copy = (uint8_t *)malloc((size_t)m->file.n_bytes);
+    if (!copy) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
+    }
+    memcpy(copy, m->file.bytes, (size_t)m->file.n_bytes);
+    m->built.tokenizer = copy;
+    m->built.n_tokenizer = m->file.n_bytes;
+    return open_built(m, f);
 }
 
-static int read_payload(text_model *m, notes *w, failure *f)
+/* What the first bytes say that it is. */
+static int open_by_magic(text_model *m, failure *f)
 {
-    char *bytes = NULL;
-    size_t n = 0;
-    (void)w;
-    int code = input_slurp(m->path, MAX_JSON, &bytes, &n, f);
-    m->built.tokenizer = (uint8_t *)bytes;
-    m->built.n_tokenizer = n;
-    return code;
+    int code = input_open(m->path, &m->file, f);
+    code = code ? code : input_map(&m->file, f);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    uint32_t magic = m->file.n_bytes >= 4 ? load_u32(m->file.bytes) : 0;
+    if (magic == GGUF_MAGIC || magic == GGUF_BIG_ENDIAN) {
+        input_close(&m->file);
+        return open_vocabulary(m, read_gguf, f);
+    }
+    return magic == BTOK_MAGIC || magic == BPE1_MAGIC ? open_bare(m, f) : open_slm(m, f);
 }
 
 static bool ends_in(const char *path, const char *ending)
@@ -244,31 +246,20 @@ static int open_file(text_model *m, failure *f)
     if (ends_in(m->path, ".model") || ends_in(m->path, ".bin")) {
         return open_vocabulary(m, read_pieces, f);
     }
-    if (gguf_is_file(m->path)) {
-        return open_vocabulary(m, read_gguf, f);
-    }
-    return is_payload(m->path) ? open_vocabulary(m, read_payload, f) : open_slm(m, f);
-}
-
-/* "folder/name", malloc'd, or NULL if there is no such file (or no memory). */
-static char *in_folder(const char *folder, const char *name)
-{
-    size_t n = strlen(folder) + strlen(name) + 2;
-    char *path = (char *)malloc(n);
-    if (path && (snprintf(path, n, "%s/%s", folder, name) < 0 || access(path, F_OK) != 0)) {
-        free(path);
-        path = NULL;
-    }
-    return path;
+    return open_by_magic(m, f);
 }
 
 /* The list that a folder of GPT-2's age has. */
-static int open_merges(text_model *m, const char *folder, failure *f)
+static int open_merges(text_model *m, failure *f)
 {
-    char *vocab = in_folder(folder, "vocab.json");
+    char *vocab = NULL;
     tokenizer_rules rules = {.pre = PRE_GPT2};
-    int code = vocab ? tokenizer_from_merges(m->path, vocab, &rules, &m->built, f)
-                     : fail(f, EXIT_INPUT, "%s: vocab.json is missing beside it", m->path);
+    size_t n_folder = (size_t)(strrchr(m->path, '/') - m->path) + 1;
+    int code = find_file(m->path, n_folder, "vocab.json", &vocab, f);
+    if (code == EXIT_OK && !vocab) {
+        return fail(f, EXIT_INPUT, "%s: vocab.json is missing beside it", m->path);
+    }
+    code = code ? code : tokenizer_from_merges(m->path, vocab, &rules, &m->built, f);
     memcpy(m->warnings, m->built.warnings, sizeof m->warnings);
     free(vocab);
     return code ? code : open_built(m, f);
@@ -276,19 +267,22 @@ static int open_merges(text_model *m, const char *folder, failure *f)
 
 static int open_folder(text_model *m, failure *f)
 {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model", "merges.txt",
-                                        "tokenizer.bin"};
+    static const char *const names[] = {"/tokenizer.json", "/tokenizer.model", "/merges.txt",
+                                        "/tokenizer.bin"};
     const char *folder = m->path;
-    for (size_t i = 0; i < sizeof names / sizeof names[0] && !m->own_path; i++) {
-        m->own_path = in_folder(folder, names[i]);
+    int code = EXIT_OK;
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && !m->own_path && !code; i++) {
+        code = find_file(folder, strlen(folder), names[i], &m->own_path, f);
     }
-    if (!m->own_path) {
-        return fail(f, EXIT_INPUT,
-                    "%s: holds no tokenizer.json, tokenizer.model, merges.txt or tokenizer.bin",
-                    folder);
+    if (code != EXIT_OK || !m->own_path) {
+        return code ? code
+                    : fail(f, EXIT_INPUT,
+                           "%s: holds no tokenizer.json, tokenizer.model, merges.txt or "
+                           "tokenizer.bin",
+                           folder);
     }
     m->path = m->own_path;
-    return ends_in(m->path, ".txt") ? open_merges(m, folder, f) : open_file(m, f);
+    return ends_in(m->path, ".txt") ? open_merges(m, f) : open_file(m, f);
 }
 
 int text_model_open(text_model *m, const char *path, failure *f)
