@@ -47,6 +47,9 @@ static int write_head(const options *o, const hf_model *m, slm_writer *writer, c
     if (code == EXIT_OK && t->chat) {
         code = slm_writer_section(writer, SLM_SECTION_CHAT, t->chat, t->n_chat, f);
     }
+    if (code == EXIT_OK && t->chat_text) {
+        code = slm_writer_section(writer, SLM_SECTION_TEMPLATE, t->chat_text, t->n_chat_text, f);
+    }
     code = code ? code : hf_model_provenance(m, o->dtype, &provenance, &n_provenance, f);
     code = code ? code
                 : slm_writer_section(writer, SLM_SECTION_PROVENANCE, provenance, n_provenance, f);

@@ -97,8 +97,9 @@ static int declare(quantizer *q, uint64_t *n_bytes, failure *f)
                                   f);
     }
     free(provenance);
-    static const uint32_t copied[] = {SLM_SECTION_TOKENIZER, SLM_SECTION_CHAT};
-    for (int i = 0; i < 2 && code == EXIT_OK; i++) {
+    static const uint32_t copied[] = {SLM_SECTION_TOKENIZER, SLM_SECTION_CHAT,
+                                      SLM_SECTION_TEMPLATE};
+    for (int i = 0; i < 3 && code == EXIT_OK; i++) {
         const slm_section *s = slm_file_section(&q->file, copied[i]);
         if (s) {
             code = slm_writer_section(q->writer, s->kind, q->in.bytes + s->offset, s->length, f);

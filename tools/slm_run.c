@@ -83,10 +83,7 @@ static int open_model(program *p)
     }
     code = code ? code : model_file_open(&p->model, s->model, s->kernels, s->check, &p->f);
     if (code == EXIT_OK && s->chat && !slm_model_has_chat(p->model.model)) {
-        code = fail(&p->f, EXIT_INPUT,
-                    "%s: carries no chat turns; run it without --chat, or convert it again from a "
-                    "folder whose tokenizer_config.json has a known chat template",
-                    s->model);
+        code = conversation_refuse(&p->model, &p->f);
     }
     code = code ? code : run_options_sampler(s, p->c, &p->model, &p->sampler, &p->f);
     code = code ? code : model_file_start(&p->model, &o, s->threads, &p->f);
@@ -237,7 +234,7 @@ static int converse(program *p, conversation *talk)
 
 static int run_chat(program *p)
 {
-    conversation talk = {0};
+    conversation talk = {.control = p->options->control};
     char *text = NULL;
     size_t n_bytes = 0;
     int code = EXIT_OK;

@@ -176,8 +176,9 @@ static slm_status section_fail(slm_error *error, slm_status code, uint64_t offse
 static bool known_kind(uint32_t kind)
 {
     return kind == SLM_SECTION_CONFIG || kind == SLM_SECTION_TOKENIZER ||
-           kind == SLM_SECTION_CHAT || kind == SLM_SECTION_PROVENANCE ||
-           kind == SLM_SECTION_DIRECTORY || kind == SLM_SECTION_DATA;
+           kind == SLM_SECTION_CHAT || kind == SLM_SECTION_TEMPLATE ||
+           kind == SLM_SECTION_PROVENANCE || kind == SLM_SECTION_DIRECTORY ||
+           kind == SLM_SECTION_DATA;
 }
 
 /* Kind and flags of section i, and that no earlier one is of the same kind. */

@@ -30,6 +30,7 @@ enum {
 #define SLM_SECTION_CONFIG SLM_FOURCC('C', 'O', 'N', 'F')     /* model configuration, required */
 #define SLM_SECTION_TOKENIZER SLM_FOURCC('T', 'O', 'K', 'N')  /* BTOK or BPE1 payload */
 #define SLM_SECTION_CHAT SLM_FOURCC('C', 'H', 'A', 'T')       /* chat turns */
+#define SLM_SECTION_TEMPLATE SLM_FOURCC('T', 'M', 'P', 'L')   /* chat template, text */
 #define SLM_SECTION_PROVENANCE SLM_FOURCC('P', 'R', 'O', 'V') /* where it came from, JSON */
 #define SLM_SECTION_DIRECTORY SLM_FOURCC('T', 'D', 'I', 'R')  /* tensor directory */
 #define SLM_SECTION_DATA SLM_FOURCC('D', 'A', 'T', 'A')       /* tensor data, always last */

@@ -222,12 +222,17 @@ typedef struct slm_message {
 /* 1 if the model's file carries chat turns. */
 int slm_model_has_chat(const slm_model *model);
 
-/* Messages to token ids in the model's own turn format, ending with the prefix of an assistant
- * turn when add_generation_prompt is not 0. Control tokens inside message text stay plain text.
- * Buffers as for slm_encode, where n_bytes is the sum over messages of n_bytes plus
- * 512 per message. Errors: SLM_ERR_CHAT if the model has no chat turns, else as slm_encode. */
+enum {
+    SLM_CHAT_ANSWER = 1, /* end with the beginning of an assistant's turn, for its answer */
+    SLM_CHAT_CONTROL = 2 /* recognise control tokens in message text, which else stay plain text */
+};
+
+/* Messages to token ids in the model's own turn format. flags: SLM_CHAT_*. Buffers as for
+ * slm_encode, where n_bytes is 4096 plus, for each message, its n_bytes and 512.
+ * Errors: SLM_ERR_CHAT if the model has no chat turns, SLM_ERR_ARGUMENT if they have no place for a
+ * system message and there is one, else as slm_encode. */
 slm_status slm_chat_encode(const slm_model *model, const slm_message *messages, size_t n_messages,
-                           int add_generation_prompt, int32_t *ids, size_t capacity, size_t *n_ids,
+                           uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids,
                            void *scratch, size_t scratch_bytes, slm_error *error);
 
 /* ---- Thread team ----------------------------------------------------------------------------- */

@@ -301,12 +301,12 @@ int slm_model_has_chat(const slm_model *m)
 }
 
 slm_status slm_chat_encode(const slm_model *m, const slm_message *messages, size_t n_messages,
-                           int add_generation_prompt, int32_t *ids, size_t capacity, size_t *n_ids,
+                           uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids,
                            void *scratch, size_t scratch_bytes, slm_error *error)
 {
     if (!m->chat) {
         return slm_fail(error, SLM_ERR_CHAT, 0, "the model carries no chat turns");
     }
-    return slm_chat_write(m->chat, m->tokenizer, messages, n_messages, add_generation_prompt, ids,
-                          capacity, n_ids, scratch, scratch_bytes, error);
+    return slm_chat_write(m->chat, m->tokenizer, messages, n_messages, flags, ids, capacity, n_ids,
+                          scratch, scratch_bytes, error);
 }

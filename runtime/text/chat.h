@@ -18,7 +18,7 @@ slm_status slm_chat_open(const slm_chat **chat, const void *payload, uint64_t n_
 
 /* As slm_chat_encode of slm.h, for a chat and a tokenizer. */
 slm_status slm_chat_write(const slm_chat *chat, const slm_tokenizer *tokenizer,
-                          const slm_message *messages, size_t n_messages, int add_generation_prompt,
+                          const slm_message *messages, size_t n_messages, uint32_t flags,
                           int32_t *ids, size_t capacity, size_t *n_ids, void *scratch,
                           size_t scratch_bytes, slm_error *error);
 

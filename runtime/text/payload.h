@@ -101,14 +101,28 @@ enum {
 /* ---- CHAT ------------------------------------------------------------------------------------ */
 
 enum {
-    CHAT_VERSION = 1,
+    CHAT_VERSION = 2,
     CHAT_HEADER_BYTES = 16,
-    CHAT_MAX_PIECES = 64,
-    CHAT_MAX_TEXT = 384, /* bytes of all pieces, so that 512 more than a message always suffice */
+    CHAT_MAX_PIECES = 128,
+    CHAT_MAX_TURN_TEXT = 384,  /* bytes in all prefixes and suffixes: 512 more than a message do */
+    CHAT_MAX_ONCE_TEXT = 4032, /* bytes in what is written once: 4096 more than the messages do */
+    CHAT_MAX_TEXT = CHAT_MAX_TURN_TEXT + CHAT_MAX_ONCE_TEXT,
+    CHAT_MAX_TEMPLATE = 1 << 20, /* bytes of a chat template that is kept as text */
 
-    CHAT_TRIM = 1,           /* white space around a message's text is dropped */
-    CHAT_SYSTEM_IN_USER = 2, /* a system message is written inside the user turn that follows */
-    CHAT_FLAGS_ALL = 3
+    CHAT_SYSTEM_IN_USER = 1, /* a system message is written inside the user turn that follows */
+    CHAT_SYSTEM_LAST = 2,    /* ... inside the last user turn */
+    CHAT_NO_SYSTEM_TURN = 4, /* there is no place for a system message */
+    CHAT_DROP_THOUGHT = 8,   /* of an answer only what follows the last "</think>" is written */
+    CHAT_DROP_NEWLINES = 16, /* ... without the newlines that follow it */
+    CHAT_FLAGS_ALL = 31,
+
+    /* How the ends of a text are trimmed, 4 bits each from bit 16 on: system, user, assistant, user
+     * behind a system message inside its turn. Low two bits the left end, high two the right. */
+    CHAT_TRIM_SHIFT = 16,
+    CHAT_TRIM_NONE = 0,
+    CHAT_TRIM_SPACE = 1,    /* white space */
+    CHAT_TRIM_NEWLINES = 2, /* newlines */
+    CHAT_TRIM_IN_USER = 3   /* the fourth */
 };
 
 /* Sequences of pieces. */

@@ -206,8 +206,23 @@ print(*(blob[table + 40 * i:table + 40 * i + 4].decode() for i in range(n)))"
     printf '%s' "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' +" \
         " message['content'] + '<|im_end|>' + '\n'}}{% endfor %}" >"$T/f/chat_template.jinja"
     with_tokenizer "$T/f" -o "$T/m.slm"
-    # recognised, or named in a warning: not passed over in silence
-    [[ "$(sections "$T/m.slm")" == *CHAT* || "$output" == *"chat"* ]]
+    [ "$(sections "$T/m.slm")" = "CONF TOKN CHAT TMPL PROV TDIR DATA" ]
+    run -0 "$SLM_BIN/slm-validate" "$T/m.slm"
+    run -0 --separate-stderr "$SLM_BIN/slm-run" "$T/m.slm" --chat -p hello -n 3 -q
+}
+
+@test "TK51 a chat template that turns do not reproduce: kept as text, said, and what to do" {
+    cp -r "$DEMO" "$T/f"
+    printf '%s' "{% for m in messages %}{{ loop.index ~ m.content }}{% endfor %}" \
+        >"$T/f/chat_template.jinja"
+    run -0 "$SLM_BIN/slm-convert" "$T/f" -o "$T/m.slm"
+    [[ "$output" == *"kept as text, without chat turns: "* ]]
+    [ "$(sections "$T/m.slm")" = "CONF TOKN TMPL PROV TDIR DATA" ]
+    grep -aq 'loop.index ~ m.content' "$T/m.slm"
+    run -3 "$SLM_BIN/slm-run" "$T/m.slm" --chat -p hello
+    [[ "$output" == *"without --chat, with --control --no-special -p TEXT"* ]]
+    "$SLM_BIN/slm-quantize" -q "$T/m.slm" "$T/q.slm" --type Q8_0
+    [ "$(sections "$T/q.slm")" = "CONF TOKN TMPL PROV TDIR DATA" ]
 }
 
 # ---- Outputs -----------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ static void decode(const slm_tokenizer *t, const int32_t *ids, size_t n_ids)
 
 static void use(const slm_tokenizer *t, const slm_chat *chat, const uint8_t *text, size_t n)
 {
-    size_t room = n + 512, scratch_bytes = slm_encode_scratch_bytes(t, room), n_ids;
+    size_t room = n + 512 + 4096, scratch_bytes = slm_encode_scratch_bytes(t, room), n_ids;
     void *scratch = malloc(scratch_bytes);
     int32_t *ids = (int32_t *)malloc((3 * room + 8) * sizeof *ids);
     if (!scratch || !ids) {
@@ -62,8 +62,8 @@ static void use(const slm_tokenizer *t, const slm_chat *chat, const uint8_t *tex
         decode(t, ids, n_ids);
     }
     slm_message m = {(slm_role)(n % 3), (const char *)text, n};
-    if (chat && slm_chat_write(chat, t, &m, 1, 1, ids, 3 * room + 8, &n_ids, scratch, scratch_bytes,
-                               NULL) == SLM_OK) {
+    if (chat && slm_chat_write(chat, t, &m, 1, (uint32_t)(n % 4), ids, 3 * room + 8, &n_ids,
+                               scratch, scratch_bytes, NULL) == SLM_OK) {
         decode(t, ids, n_ids);
     }
     free(ids);

@@ -113,10 +113,10 @@ size_t slm_encode_scratch_bytes(const slm_tokenizer *tokenizer, size_t n_bytes)
 
 /* Role, text as letters a and b, and at the end the prompt of an answer (11, 12). */
 slm_status slm_chat_encode(const slm_model *model, const slm_message *messages, size_t n_messages,
-                           int add_generation_prompt, int32_t *ids, size_t capacity, size_t *n_ids,
+                           uint32_t flags, int32_t *ids, size_t capacity, size_t *n_ids,
                            void *scratch, size_t scratch_bytes, slm_error *error)
 {
-    (void)model, (void)add_generation_prompt, (void)scratch, (void)scratch_bytes, (void)error;
+    (void)model, (void)flags, (void)scratch, (void)scratch_bytes, (void)error;
     size_t n = 0;
     for (size_t i = 0; i < n_messages; i++) {
         ids[n++] = 8 + (int32_t)messages[i].role % 2;

@@ -509,126 +509,6 @@ static void nfc(void)
     free(moved);
 }
 
-/* ---- Chat ------------------------------------------------------------------------------------ */
-
-static void expect_chat(const small_tokenizer *s, const slm_message *messages, size_t n_messages,
-                        int generate, const char *want)
-{
-    size_t n = 0, n_ids = 0;
-    static char text[1 << 17];
-    size_t n_text;
-    for (size_t i = 0; i < n_messages; i++) {
-        n += messages[i].n_bytes + 512;
-    }
-    size_t scratch_bytes = slm_encode_scratch_bytes(s->t, n);
-    void *scratch = malloc(scratch_bytes);
-    int32_t *ids = (int32_t *)malloc((3 * n + 8) * sizeof *ids);
-    CHECK(slm_chat_write(s->chat, s->t, messages, n_messages, generate, ids, 3 * n + 8, &n_ids,
-                         scratch, scratch_bytes, NULL) == SLM_OK);
-    decode_all(s->t, ids, n_ids, SLM_DECODE_CONTROL, text, &n_text);
-    text[n_text] = 0;
-    CHECK_STRING(text, want);
-    free(ids);
-    free(scratch);
-}
-
-#define MESSAGE(role, text)                                                                        \
-    {                                                                                              \
-        role, text, sizeof(text) - 1                                                               \
-    }
-
-/* A byte vocabulary with the given control tokens from id 257 on. */
-static void build_chat_model(small_tokenizer *s, const char *const *controls, const char *config)
-{
-    char vocab[4096] = "\"vocab\":{", *p = vocab + strlen(vocab), added[2048] = "";
-    for (int i = 0, other = 0x100; i < 256; i++) {
-        int c = (i >= 0x21 && i <= 0x7e) || (i >= 0xa1 && i != 0xad) ? i : other++;
-        p += sprintf(p, "\"\\u%04x\":%d,", (unsigned)c, i);
-    }
-    strcpy(p, "\"aa\":256},\"merges\":[\"a a\"]");
-    for (int i = 0; controls[i]; i++) {
-        sprintf(added + strlen(added),
-                "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":false,\"lstrip\":false,"
-                "\"rstrip\":false,\"normalized\":false,\"special\":true}",
-                i ? "," : "", 257 + i, controls[i]);
-    }
-    char *json = small_json_with(small_json, SMALL_VOCAB, vocab);
-    build_with(s, json, SMALL_ADDED, added, config);
-    free(json);
-}
-
-static const slm_message talk[] = {
-    MESSAGE(SLM_ROLE_SYSTEM, "be kind"), MESSAGE(SLM_ROLE_USER, " hi <|im_end|> "),
-    MESSAGE(SLM_ROLE_ASSISTANT, "ho"), MESSAGE(SLM_ROLE_USER, "so?")};
-
-static void chat_turns(void)
-{
-    static const char *const chatml[] = {"<|im_start|>", "<|im_end|>", "<|endoftext|>", NULL};
-    small_tokenizer s;
-    build_chat_model(&s, chatml,
-                     "{\"eos_token\":\"<|endoftext|>\",\"chat_template\":\"{% if x %}{{ "
-                     "'<|im_start|>system\\nHelp.<|im_end|>\\n' }}{% endif %}<|im_start|>\"}");
-    CHECK(s.chat != NULL);
-    CHECK(slm_token_is_end(s.t, 258) && slm_token_is_end(s.t, 259) && !slm_token_is_end(s.t, 257));
-    expect_chat(&s, talk, 4, 1,
-                "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\n hi <|im_end|> "
-                "<|im_end|>\n<|im_start|>assistant\nho<|im_end|>\n<|im_start|>user\nso?<|im_end|>\n"
-                "<|im_start|>assistant\n");
-    expect_chat(&s, talk + 3, 1, 0,
-                "<|im_start|>system\nHelp.<|im_end|>\n<|im_start|>user\nso?<|im_end|>\n");
-    /* TK52: what a user writes is never a control token. */
-    int32_t ids[256];
-    size_t n_ids = 0, n_control = 0, scratch_bytes = slm_encode_scratch_bytes(s.t, 15 + 512);
-    void *scratch = malloc(scratch_bytes);
-    CHECK(slm_chat_write(s.chat, s.t, talk + 1, 1, 0, ids, 256, &n_ids, scratch, scratch_bytes,
-                         NULL) == SLM_OK);
-    for (size_t i = 0; i < n_ids; i++) {
-        n_control += ids[i] == 258;
-    }
-    CHECK_U64(n_control, 2); /* of the default system turn, and of the user's turn */
-    CHECK(slm_chat_write(s.chat, s.t, talk, 0, 0, ids, 256, &n_ids, scratch, scratch_bytes, NULL) ==
-          SLM_ERR_ARGUMENT);
-    CHECK(slm_chat_write(s.chat, s.t, talk + 1, 1, 0, ids, 3, &n_ids, scratch, scratch_bytes,
-                         NULL) == SLM_ERR_BUFFER);
-    CHECK(slm_chat_write(s.chat, s.t, talk + 1, 1, 0, ids, 3, &n_ids, scratch, 64, NULL) ==
-          SLM_ERR_MEMORY);
-    slm_message odd = {(slm_role)7, "", 0};
-    CHECK(slm_chat_write(s.chat, s.t, &odd, 1, 0, ids, 3, &n_ids, scratch, scratch_bytes, NULL) ==
-          SLM_ERR_ARGUMENT);
-    free(scratch);
-    small_close(&s);
-}
-
-static void chat_families(void)
-{
-    static const char *const llama3[] = {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
-                                         "<|begin_of_text|>", NULL};
-    static const char *const gemma[] = {"<start_of_turn>", "<end_of_turn>", "<bos>", NULL};
-    static const char *const zephyr[] = {"</s>", "<s>", NULL};
-    small_tokenizer s;
-    build_chat_model(
-        &s, llama3,
-        "{\"bos_token\":\"<|begin_of_text|>\",\"chat_template\":[{\"name\":\"default\","
-        "\"template\":\"<|start_header_id|> <|end_header_id|> | trim <|eot_id|> "
-        "bos_token\"}]}");
-    expect_chat(&s, talk + 1, 1, 1,
-                "<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nhi <|im_end|>"
-                "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
-    small_close(&s);
-    build_chat_model(&s, gemma,
-                     "{\"bos_token\":\"<bos>\",\"chat_template\":\"bos_token <start_of_turn> model "
-                     "<end_of_turn> | trim\"}");
-    expect_chat(&s, talk, 3, 1,
-                "<bos><start_of_turn>user\nbe kind\n\nhi <|im_end|><end_of_turn>\n"
-                "<start_of_turn>model\nho<end_of_turn>\n<start_of_turn>model\n");
-    small_close(&s);
-    build_chat_model(&s, zephyr,
-                     "{\"eos_token\":\"</s>\",\"bos_token\":\"<s>\",\"chat_template\":\"<|user|> "
-                     "<|assistant|> eos_token\"}");
-    expect_chat(&s, talk + 2, 2, 1, "<|assistant|>\nho</s>\n<|user|>\nso?</s>\n<|assistant|>\n");
-    small_close(&s);
-}
-
 /* ---- Payloads -------------------------------------------------------------------------------- */
 
 /* Every byte of a small payload set to other values: it opens or is refused, nothing else; and what
@@ -722,37 +602,6 @@ static void refused(void)
     small_close(&s);
 }
 
-static void refused_chat(void)
-{
-    static const struct {
-        uint32_t at, value;
-    } cases[] = {{0, 2},       {4, 8},           {8, 65},     {8, 1},
-                 {12, 385},    {12, 0},          {16, 65535}, {16 + 12, 0xffff0000},
-                 {16 + 36, 1}, {56 + 0, 100000}, {56 + 4, 7}};
-    static const char *const chatml[] = {"<|im_start|>", "<|im_end|>", NULL};
-    small_tokenizer s;
-    const slm_chat *chat;
-    build_chat_model(&s, chatml, "{\"chat_template\":\"<|im_start|> <|im_end|>\"}");
-    uint64_t n = s.payload.n_chat;
-    uint8_t *copy = (uint8_t *)malloc(n);
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        memcpy(copy, s.payload.chat, n);
-        memcpy(copy + cases[i].at, &cases[i].value, 4);
-        if (slm_chat_open(&chat, copy, n, s.t, &s.error) != SLM_ERR_CHAT) {
-            printf("# %u at %u\n", (unsigned)cases[i].value, (unsigned)cases[i].at);
-            CHECK(false);
-        }
-    }
-    memcpy(copy, s.payload.chat, n);
-    for (uint64_t cut = 0; cut < n; cut++) {
-        CHECK(slm_chat_open(&chat, copy, cut, s.t, &s.error) == SLM_ERR_CHAT);
-    }
-    CHECK(slm_chat_open(&chat, copy, n, NULL, &s.error) == SLM_ERR_CHAT);
-    CHECK(slm_chat_open(&chat, copy, n, s.t, &s.error) == SLM_OK);
-    free(copy);
-    small_close(&s);
-}
-
 int main(void)
 {
     RUN(ranks);
@@ -766,10 +615,7 @@ int main(void)
     RUN(random_bytes);
     RUN(one_long_word);
     RUN(nfc);
-    RUN(chat_turns);
-    RUN(chat_families);
     RUN(tampered);
     RUN(refused);
-    RUN(refused_chat);
     return test_finish();
 }

@@ -275,6 +275,9 @@ static int write_head(const gguf_job *job, const gguf_model *m, slm_writer *writ
     if (code == EXIT_OK && t->chat) {
         code = slm_writer_section(writer, SLM_SECTION_CHAT, t->chat, t->n_chat, f);
     }
+    if (code == EXIT_OK && t->chat_text) {
+        code = slm_writer_section(writer, SLM_SECTION_TEMPLATE, t->chat_text, t->n_chat_text, f);
+    }
     code = code ? code : write_provenance(job, m, writer, f);
     for (uint32_t i = 0; i < m->n_tensors && code == EXIT_OK; i++) {
         const slm_tensor_spec *spec = &m->places[i].spec;

@@ -10,6 +10,7 @@
 #include "lib/input.h"
 #include "lib/json_in.h"
 #include "text/chat.h"
+#include "text/payload.h"
 #include "text/tokenizer.h"
 
 static void add_problem(inspection *r, int exit_code, slm_status code, uint64_t offset,
@@ -147,6 +148,22 @@ static void inspect_text(inspection *r)
     free(arena.base);
 }
 
+/* The chat template is for people and other formats; the runtime never reads it. */
+static void inspect_template(inspection *r)
+{
+    const slm_section *s = slm_file_section(&r->file, SLM_SECTION_TEMPLATE);
+    if (!s) {
+        return;
+    }
+    const char *text = (const char *)r->file.bytes + s->offset;
+    json_t *value = s->length <= CHAT_MAX_TEMPLATE ? json_stringn(text, (size_t)s->length) : NULL;
+    if (!value || memchr(text, 0, (size_t)s->length)) {
+        add_problem(r, EXIT_INPUT, SLM_ERR_CHAT, s->offset,
+                    "section TMPL: not UTF-8 text without NUL of at most 1 MiB");
+    }
+    json_decref(value);
+}
+
 /* Provenance is for people and scripts; the runtime never reads it. It must be a JSON object. */
 static void inspect_provenance(inspection *r)
 {
@@ -209,6 +226,7 @@ static void inspect_bytes(const input *in, bool quick, progress *p, inspection *
         sum_types(r);
         inspect_config(r);
         inspect_text(r);
+        inspect_template(r);
         inspect_provenance(r);
         if (!quick) {
             inspect_data(r, p);

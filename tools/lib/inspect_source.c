@@ -340,6 +340,9 @@ static int view_slm(source_view *v, failure *f)
         view_tokenizer(v, v->in.bytes + text->offset, text->length);
     }
     v->has_chat = slm_file_section(&v->slm, SLM_SECTION_CHAT) != NULL;
+    const slm_section *template = slm_file_section(&v->slm, SLM_SECTION_TEMPLATE);
+    v->chat_text = template ? (const char *)v->in.bytes + template->offset : NULL;
+    v->n_chat_text = template ? template->length : 0;
     int code = list_slm(v, f);
     const slm_section *s = slm_file_section(&v->slm, SLM_SECTION_CONFIG);
     if (code == EXIT_OK && s) {
@@ -390,6 +393,8 @@ int source_view_open(const char *path, const char *format, bool want_tokenizer, 
     if (t->tokenizer) {
         view_tokenizer(v, t->tokenizer, t->n_tokenizer);
         v->has_chat = t->chat != NULL;
+        v->chat_text = t->chat_text;
+        v->n_chat_text = t->n_chat_text;
     }
     for (uint32_t i = 0; i < v->n_tensors; i++) {
         v->n_dropped += v->tensors[i].use == UINT32_MAX && strcmp(v->kind, "slm") != 0;

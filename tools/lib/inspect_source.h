@@ -48,6 +48,8 @@ typedef struct source_view {
     uint64_t n_tokenizer;   /* bytes of the payload */
     uint32_t n_tokens;
     bool has_chat;
+    const char *chat_text; /* the chat template, n_chat_text bytes; NULL: none */
+    uint64_t n_chat_text;
     notes warnings;
     /* What the above borrows from. */
     hf_model hf;

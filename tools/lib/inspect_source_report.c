@@ -237,6 +237,11 @@ static void json_tokenizer(json_out *j, const source_view *v)
     json_u64(j, "tokens", v->n_tokens);
     json_u64(j, "bytes", v->n_tokenizer);
     json_bool(j, "chat", v->has_chat);
+    if (v->chat_text) {
+        json_string_n(j, "chat_template", v->chat_text, (size_t)v->n_chat_text);
+    } else {
+        json_null(j, "chat_template");
+    }
     json_object_end(j);
 }
 
@@ -322,7 +327,10 @@ static void print_tokenizer(const source_view *v)
         printf("tokenizer: none\n");
     } else {
         printf("tokenizer: %s, %" PRIu32 " tokens, %" PRIu64 " bytes%s\n", v->tokenizer_kind,
-               v->n_tokens, v->n_tokenizer, v->has_chat ? ", chat turns" : "");
+               v->n_tokens, v->n_tokenizer,
+               v->has_chat    ? ", chat turns"
+               : v->chat_text ? ", a chat template without turns (--json shows it)"
+                              : "");
     }
 }
 

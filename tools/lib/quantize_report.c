@@ -51,8 +51,9 @@ static double relative_error(const plan_sum *sum)
 static bool is_dropped(const slm_section *s)
 {
     return s->kind != SLM_SECTION_CONFIG && s->kind != SLM_SECTION_TOKENIZER &&
-           s->kind != SLM_SECTION_CHAT && s->kind != SLM_SECTION_PROVENANCE &&
-           s->kind != SLM_SECTION_DIRECTORY && s->kind != SLM_SECTION_DATA;
+           s->kind != SLM_SECTION_CHAT && s->kind != SLM_SECTION_TEMPLATE &&
+           s->kind != SLM_SECTION_PROVENANCE && s->kind != SLM_SECTION_DIRECTORY &&
+           s->kind != SLM_SECTION_DATA;
 }
 
 /* ---- Text ------------------------------------------------------------------------------------ */

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/slm_file.h"
+
 int conversation_add(conversation *c, slm_role role, const char *text, size_t n_bytes, failure *f)
 {
     if (c->n_messages == c->capacity) {
@@ -29,7 +31,7 @@ int conversation_add(conversation *c, slm_role role, const char *text, size_t n_
 int conversation_encode(const conversation *c, const model_file *m, int32_t **ids, size_t *n_ids,
                         failure *f)
 {
-    size_t n_bytes = 0;
+    size_t n_bytes = 4096; /* and 512 a message, which slm_chat_encode asks for */
     for (size_t i = 0; i < c->n_messages; i++) {
         n_bytes += c->messages[i].n_bytes + 512;
     }
@@ -42,8 +44,9 @@ int conversation_encode(const conversation *c, const model_file *m, int32_t **id
         return fail(f, EXIT_RESOURCE, "no memory for the conversation");
     }
     slm_error error = {0};
-    slm_status status = slm_chat_encode(m->model, c->messages, c->n_messages, 1, made, capacity,
-                                        n_ids, scratch, scratch_bytes, &error);
+    slm_status status = slm_chat_encode(m->model, c->messages, c->n_messages,
+                                        SLM_CHAT_ANSWER | (c->control ? SLM_CHAT_CONTROL : 0u),
+                                        made, capacity, n_ids, scratch, scratch_bytes, &error);
     free(scratch);
     if (status != SLM_OK) {
         free(made);
@@ -104,6 +107,26 @@ int conversation_answer(conversation *c, model_file *m, slm_sampler *sampler,
         free(ids);
     }
     return code;
+}
+
+int conversation_refuse(const model_file *m, failure *f)
+{
+    slm_file file;
+    slm_arena arena = arena_measure();
+    slm_status status =
+        slm_file_open(&file, &arena, m->file.bytes, m->file.n_bytes, m->file.n_bytes, NULL);
+    if (status == SLM_OK && slm_file_section(&file, SLM_SECTION_TEMPLATE)) {
+        return fail(f, EXIT_INPUT,
+                    "%s: its chat template is one that chat turns do not reproduce (slm-convert "
+                    "said why), so there are none; write the turns yourself, control tokens and "
+                    "all, and run without --chat, with --control --no-special -p TEXT "
+                    "(slm-convert --inspect --json shows the template)",
+                    m->path);
+    }
+    return fail(f, EXIT_INPUT,
+                "%s: carries no chat turns; run it without --chat, or convert it again from a "
+                "source that has a chat template",
+                m->path);
 }
 
 void conversation_free(conversation *c)

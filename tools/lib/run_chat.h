@@ -9,6 +9,7 @@
 typedef struct conversation {
     slm_message *messages; /* texts are malloc'd */
     size_t n_messages, capacity;
+    bool control;  /* control tokens are recognised in the messages' texts */
     int32_t *held; /* ids that the session holds */
     size_t n_held;
 } conversation;
@@ -25,6 +26,9 @@ int conversation_encode(const conversation *c, const model_file *m, int32_t **id
 int conversation_answer(conversation *c, model_file *m, slm_sampler *sampler,
                         const generate_options *options, generation *g, int32_t **prompt_ids,
                         size_t *n_prompt, failure *f);
+
+/* Fails with what to do with a model that has no chat turns. */
+int conversation_refuse(const model_file *m, failure *f);
 
 void conversation_free(conversation *c);
 

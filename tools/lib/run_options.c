@@ -49,7 +49,8 @@ static cli_option table[] = {
     {.name = "no-special", .kind = CLI_FLAG, .value = &given.no_special,
      .help = "put no start token before the prompt"},
     {.name = "control", .kind = CLI_FLAG, .value = &given.control,
-     .help = "recognise control tokens written in the prompt, and show those generated"},
+     .help = "recognise control tokens in the prompt or in the messages of --chat, and show those "
+             "generated"},
     {.name = "ids", .argument = "FILE", .kind = CLI_STRING, .value = &given.ids,
      .help = "the prompt as little-endian int32 token ids"},
     {.name = "logits-out", .argument = "FILE", .kind = CLI_STRING, .value = &given.logits_out,

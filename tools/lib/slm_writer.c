@@ -25,10 +25,10 @@ typedef struct front_section {
 } front_section;
 
 /* In file order. */
-enum { CONF, TOKN, CHAT, PROV, TDIR, DATA, N_KINDS };
-static const uint32_t KINDS[N_KINDS] = {SLM_SECTION_CONFIG,    SLM_SECTION_TOKENIZER,
-                                        SLM_SECTION_CHAT,      SLM_SECTION_PROVENANCE,
-                                        SLM_SECTION_DIRECTORY, SLM_SECTION_DATA};
+enum { CONF, TOKN, CHAT, TMPL, PROV, TDIR, DATA, N_KINDS };
+static const uint32_t KINDS[N_KINDS] = {
+    SLM_SECTION_CONFIG,     SLM_SECTION_TOKENIZER, SLM_SECTION_CHAT, SLM_SECTION_TEMPLATE,
+    SLM_SECTION_PROVENANCE, SLM_SECTION_DIRECTORY, SLM_SECTION_DATA};
 
 struct slm_writer {
     output *out;
@@ -72,7 +72,7 @@ int slm_writer_create(output *out, const char *architecture, const slm_config *c
     memcpy(w->architecture, architecture, n);
     for (int i = 0; i < N_KINDS; i++) {
         w->sections[i].kind = KINDS[i];
-        w->sections[i].flags = i == CHAT || i == PROV ? 0 : SLM_SECTION_REQUIRED;
+        w->sections[i].flags = i == CHAT || i == TMPL || i == PROV ? 0 : SLM_SECTION_REQUIRED;
     }
     uint8_t bytes[SLM_CONFIG_MAX_BYTES];
     size_t n_bytes = slm_config_write(config, bytes, sizeof bytes);

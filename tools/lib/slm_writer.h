@@ -1,7 +1,8 @@
 /* slm_writer.h - streams a .slm file: declare sections and tensors, then append tensor data in
  * order.
  *
- * Sections come out as CONF, TOKN, CHAT, PROV, TDIR, DATA. The same calls give the same bytes.
+ * Sections come out as CONF, TOKN, CHAT, TMPL, PROV, TDIR, DATA. The same calls give the same
+ * bytes.
  */
 #ifndef SLM_TOOLS_SLM_WRITER_H
 #define SLM_TOOLS_SLM_WRITER_H
@@ -15,7 +16,7 @@ typedef struct slm_writer slm_writer;
 int slm_writer_create(output *out, const char *architecture, const slm_config *config,
                       slm_writer **writer, failure *f);
 
-/* Adds TOKN, CHAT or PROV; bytes are copied. */
+/* Adds TOKN, CHAT, TMPL or PROV; bytes are copied. */
 int slm_writer_section(slm_writer *writer, uint32_t kind, const void *bytes, uint64_t n_bytes,
                        failure *f);
 

@@ -56,6 +56,8 @@ static int open_built(text_model *m, failure *f)
     m->n_payload = m->built.n_tokenizer;
     m->chat = m->built.chat;
     m->n_chat = m->built.n_chat;
+    m->chat_text = m->built.chat_text;
+    m->n_chat_text = m->built.n_chat_text;
     return open_payload(m, f);
 }
 
@@ -174,6 +176,7 @@ static int open_sections(text_model *m, slm_arena *arena, failure *f)
     }
     const slm_section *s = slm_file_section(&file, SLM_SECTION_TOKENIZER);
     const slm_section *chat = slm_file_section(&file, SLM_SECTION_CHAT);
+    const slm_section *text = slm_file_section(&file, SLM_SECTION_TEMPLATE);
     if (!s) {
         return fail(f, EXIT_INPUT, "%s: carries no tokenizer", m->path);
     }
@@ -181,6 +184,8 @@ static int open_sections(text_model *m, slm_arena *arena, failure *f)
     m->n_payload = s->length;
     m->chat = chat ? m->file.bytes + chat->offset : NULL;
     m->n_chat = chat ? chat->length : 0;
+    m->chat_text = text ? (const char *)m->file.bytes + text->offset : NULL;
+    m->n_chat_text = text ? text->length : 0;
     return open_payload(m, f);
 }
 
@@ -320,22 +325,29 @@ int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uin
     return EXIT_OK;
 }
 
+/* A malloc'd copy, NULL of nothing. */
+static void *copied(const void *bytes, uint64_t n, bool *good)
+{
+    void *copy = bytes ? malloc((size_t)n) : NULL;
+    if (copy) {
+        memcpy(copy, bytes, (size_t)n);
+    }
+    *good = *good && (copy || !bytes);
+    return copy;
+}
+
 /* Copies what a .slm file holds. */
 static int copy_sections(text_model *m, failure *f)
 {
     tokenizer_payload *p = &m->built;
-    p->tokenizer = (uint8_t *)malloc((size_t)m->n_payload);
-    p->chat = m->chat ? (uint8_t *)malloc((size_t)m->n_chat) : NULL;
-    if (!p->tokenizer || (m->chat && !p->chat)) {
-        return fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
-    }
-    memcpy(p->tokenizer, m->payload, (size_t)m->n_payload);
+    bool good = true;
+    p->tokenizer = (uint8_t *)copied(m->payload, m->n_payload, &good);
+    p->chat = (uint8_t *)copied(m->chat, m->n_chat, &good);
+    p->chat_text = (char *)copied(m->chat_text, m->n_chat_text, &good);
     p->n_tokenizer = m->n_payload;
-    if (m->chat) {
-        memcpy(p->chat, m->chat, (size_t)m->n_chat);
-        p->n_chat = m->n_chat;
-    }
-    return EXIT_OK;
+    p->n_chat = m->n_chat;
+    p->n_chat_text = m->n_chat_text;
+    return good ? EXIT_OK : fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
 }
 
 int text_model_take(const char *path, uint32_t n_vocab, tokenizer_payload *payload, notes *w,

@@ -14,6 +14,8 @@ typedef struct text_model {
     const char *kind;    /* "BPE1" or "BTOK" */
     const uint8_t *chat; /* the CHAT section, or NULL */
     uint64_t n_chat;
+    const char *chat_text; /* the TMPL section, or NULL */
+    uint64_t n_chat_text;
     bool has_chat;
     char warnings[2048]; /* of building */
     input file;

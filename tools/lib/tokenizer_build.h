@@ -73,8 +73,4 @@ int build_read_template(tokenizer_build *b, json_t *root, failure *f);
 /* The BPE1 payload, proved by the runtime's reader; malloc'd. */
 int build_payload(tokenizer_build *b, uint8_t **payload, uint64_t *n_payload, failure *f);
 
-/* The chat template of a parsed tokenizer_config.json (NULL: none) -> CHAT payload (malloc'd), or
- * NULL if there is no template or none that is known. Adds the end of a turn to the stop ids. */
-int build_chat(tokenizer_build *b, json_t *config, uint8_t **chat, uint64_t *n_chat, failure *f);
-
 #endif

@@ -8,6 +8,7 @@
 
 #include "lib/byte_alphabet.h"
 #include "lib/tokenizer_build.h"
+#include "lib/tokenizer_chat.h"
 
 enum { MAX_JSON = 256 << 20 };
 
@@ -669,6 +670,7 @@ int tokenizer_from_json(const char *name, const char *tokenizer_json, size_t n_t
                         const tokenizer_hints *hints, tokenizer_payload *payload, failure *f)
 {
     json_t *root = NULL, *config = NULL;
+    chat_build chat = {0};
     memset(payload, 0, sizeof *payload);
     tokenizer_build b = {.name = name,
                          .unk_id = -1,
@@ -685,14 +687,17 @@ int tokenizer_from_json(const char *name, const char *tokenizer_json, size_t n_t
     }
     code = code ? code : read_tokenizer(&b, root, hints, f);
     code = code ? code : read_config(&b, config_name, config, hints, f);
-    code = code ? code : build_chat(&b, config, &payload->chat, &payload->n_chat, f);
+    code = code ? code : chat_begin(&chat, &b, config, f);
     code = code ? code : build_payload(&b, &payload->tokenizer, &payload->n_tokenizer, f);
+    code = code ? code : chat_finish(&chat, payload, f);
+    chat_end(&chat);
     build_free(&b);
     json_decref(root);
     json_decref(config);
     if (code != EXIT_OK) {
+        free(payload->tokenizer);
         free(payload->chat);
-        payload->chat = NULL;
+        payload->tokenizer = payload->chat = NULL;
     }
     return code;
 }
@@ -701,5 +706,6 @@ void tokenizer_payload_free(tokenizer_payload *payload)
 {
     free(payload->tokenizer);
     free(payload->chat);
+    free(payload->chat_text);
     memset(payload, 0, sizeof *payload);
 }

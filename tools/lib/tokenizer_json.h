@@ -1,4 +1,4 @@
-/* tokenizer_json.h - tokenizer.json (+ tokenizer_config.json) -> TOKN and CHAT payloads.
+/* tokenizer_json.h - tokenizer.json (+ tokenizer_config.json) -> TOKN, CHAT and TMPL payloads.
  *
  * Reads the Hugging Face `tokenizers` serialization. What it does not understand it refuses by
  * name.
@@ -22,8 +22,10 @@ typedef struct tokenizer_hints {
 typedef struct tokenizer_payload {
     uint8_t *tokenizer; /* malloc'd BPE1 payload */
     uint64_t n_tokenizer;
-    uint8_t *chat; /* malloc'd CHAT payload, or NULL if there is no recognised chat template */
+    uint8_t *chat; /* malloc'd CHAT payload, or NULL without a template that turns reproduce */
     uint64_t n_chat;
+    char *chat_text; /* malloc'd, the chat template itself (section TMPL), or NULL */
+    uint64_t n_chat_text;
     char warnings[2048]; /* lines for people, each ending in '\n' */
 } tokenizer_payload;
 

@@ -136,6 +136,9 @@ static int write_sections(const text_model *m, const vocabulary_origin *origin, 
     if (code == EXIT_OK && m->chat) {
         code = slm_writer_section(writer, SLM_SECTION_CHAT, m->chat, m->n_chat, f);
     }
+    if (code == EXIT_OK && m->chat_text) {
+        code = slm_writer_section(writer, SLM_SECTION_TEMPLATE, m->chat_text, m->n_chat_text, f);
+    }
     code = code ? code : write_provenance(origin, writer, f);
     code = code ? code : slm_writer_tensor(writer, "none", SLM_TYPE_F32, 1, one, f);
     code = code ? code : slm_writer_begin(writer, n_bytes, f);
