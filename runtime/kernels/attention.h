@@ -66,7 +66,7 @@ INLINE void outer_tile(bool halves, uint32_t n_queries, uint32_t n_vectors, cons
     {
         vf row[4];
         for (size_t b = i * next_bytes; b < (i + 1) * next_bytes; b += SLM_LINE_BYTES) {
-            __builtin_prefetch(r->next + b);
+            __builtin_prefetch(r->next + b, 0, 2);
         }
         UNROLL for (uint32_t v = 0; v < n_vectors; v++)
         {
@@ -391,7 +391,7 @@ INLINE size_t query_place(const slm_attention_args *a, uint32_t kv_head, uint32_
 INLINE void fetch(const uint8_t *p, size_t n_bytes)
 {
     for (size_t i = 0; i < n_bytes; i += SLM_LINE_BYTES) {
-        __builtin_prefetch(p + i);
+        __builtin_prefetch(p + i, 0, 2);
     }
 }
 
