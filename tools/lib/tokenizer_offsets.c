@@ -185,37 +185,6 @@ static bool has_prefix(const aligner *a)
     return a->v.prefix == PREFIX_ALWAYS || !is_there;
 }
 
-/* A token that was found as an added one, with the white space that it takes. */
-static bool align_added(aligner *a, uint32_t id, token_span *span)
-{
-    const view_added *k = a->added[id];
-    if (!k) {
-        return false;
-    }
-    const uint8_t *pattern = k->pattern;
-    size_t n = k->n_pattern, pos = a->at, length, step;
-    if (k->normalized && a->v.flags & TOK_MARK_SPACES && !(a->v.flags & TOK_SPACES_LATE) &&
-        a->piece_begins && has_prefix(a) && n > 3 && memcmp(pattern, MARK, 3) == 0) {
-        pattern += 3; /* matched what was put before the piece */
-        n -= 3;
-    }
-    while ((length = match(a, pos, pattern, n)) == 0 && k->flags & ADDED_LSTRIP &&
-           (step = space_at(a, pos)) != 0) {
-        pos += step;
-    }
-    if (length == 0) {
-        return false;
-    }
-    pos += length;
-    while (k->flags & ADDED_RSTRIP && (step = space_at(a, pos)) != 0) {
-        pos += step;
-    }
-    *span = span_of(a, a->at, pos);
-    a->at = pos;
-    a->piece_begins = !k->normalized || a->v.flags & TOK_SPACES_LATE;
-    return true;
-}
-
 /* The length of the character at pos if no token stands for it, else 0. */
 static size_t tokenless(const aligner *a, size_t pos)
 {
@@ -228,6 +197,47 @@ static size_t tokenless(const aligner *a, size_t pos)
     }
     int32_t id = slm_token_find(a->m->tokenizer, (const char *)a->text + pos, length);
     return id >= 0 && a->v.kinds[id] & TOKEN_MERGES ? 0 : length;
+}
+
+/* The end of an added token at pos, after the white space that it takes before it; 0: not there. */
+static size_t match_added(const aligner *a, const view_added *k, size_t pos)
+{
+    const uint8_t *pattern = k->pattern;
+    size_t n = k->n_pattern, length, step;
+    if (k->normalized && a->v.flags & TOK_MARK_SPACES && !(a->v.flags & TOK_SPACES_LATE) &&
+        a->piece_begins && has_prefix(a) && n > 3 && memcmp(pattern, MARK, 3) == 0) {
+        pattern += 3; /* matched what was put before the piece */
+        n -= 3;
+    }
+    while ((length = match(a, pos, pattern, n)) == 0 && k->flags & ADDED_LSTRIP &&
+           (step = space_at(a, pos)) != 0) {
+        pos += step;
+    }
+    return length != 0 ? pos + length : 0;
+}
+
+/* A token that was found as an added one, with the white space that it takes. */
+static bool align_added(aligner *a, uint32_t id, token_span *span)
+{
+    const view_added *k = a->added[id];
+    size_t begin = a->at, end, step;
+    if (!k) {
+        return false;
+    }
+    while ((end = match_added(a, k, begin)) == 0 && a->v.unk_id < 0 &&
+           (step = tokenless(a, begin)) != 0) { /* what encoding drops before it */
+        begin += step;
+    }
+    if (end == 0) {
+        return false;
+    }
+    while (k->flags & ADDED_RSTRIP && (step = space_at(a, end)) != 0) {
+        end += step;
+    }
+    *span = span_of(a, begin, end);
+    a->at = end;
+    a->piece_begins = !k->normalized || a->v.flags & TOK_SPACES_LATE;
+    return true;
 }
 
 static bool align_unknown(aligner *a, token_span *span)
