@@ -15,11 +15,21 @@ static inline uint64_t lane_step(uint64_t lane, uint64_t word)
     return lane ^ (lane >> 32);
 }
 
-static void absorb(slm_hash *hash, const uint8_t *p)
+/* Blocks of 32 bytes; the lanes stay in registers from one to the next. Returns where it ended. */
+static const uint8_t *absorb(slm_hash *hash, const uint8_t *p, size_t n_blocks)
 {
-    for (int i = 0; i < 4; i++) {
-        hash->lane[i] = lane_step(hash->lane[i], load_u64(p + 8 * i));
+    uint64_t a = hash->lane[0], b = hash->lane[1], c = hash->lane[2], d = hash->lane[3];
+    for (; n_blocks != 0; n_blocks--, p += 32) {
+        a = lane_step(a, load_u64(p));
+        b = lane_step(b, load_u64(p + 8));
+        c = lane_step(c, load_u64(p + 16));
+        d = lane_step(d, load_u64(p + 24));
     }
+    hash->lane[0] = a;
+    hash->lane[1] = b;
+    hash->lane[2] = c;
+    hash->lane[3] = d;
+    return p;
 }
 
 void slm_hash_init(slm_hash *hash, uint64_t seed)
@@ -43,13 +53,11 @@ void slm_hash_update(slm_hash *hash, const void *bytes, size_t n_bytes)
         if (held + take < 32) {
             return;
         }
-        absorb(hash, hash->pending);
+        absorb(hash, hash->pending, 1);
     }
-    for (; n_bytes >= 32; n_bytes -= 32, p += 32) {
-        absorb(hash, p);
-    }
-    if (n_bytes != 0) {
-        memcpy(hash->pending, p, n_bytes);
+    p = absorb(hash, p, n_bytes / 32);
+    if (n_bytes % 32 != 0) {
+        memcpy(hash->pending, p, n_bytes % 32);
     }
 }
 
@@ -59,7 +67,7 @@ uint64_t slm_hash_final(const slm_hash *hash)
     size_t held = (size_t)(h.n_bytes & 31);
     if (held != 0) {
         memset(h.pending + held, 0, 32 - held);
-        absorb(&h, h.pending);
+        absorb(&h, h.pending, 1);
     }
     uint64_t digest = mix64(h.n_bytes);
     for (int i = 0; i < 4; i++) {
