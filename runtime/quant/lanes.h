@@ -105,6 +105,21 @@ INLINE vf vf_from_half(vu v)
     return (vf)((vu)magnitude | (v & vu_splat(0x8000u)) << 16);
 }
 
+/* LANES integers of 16 bits, as C says it. */
+INLINE vu vu_widened(const void *p)
+{
+    vh narrow;
+    memcpy(&narrow, p, sizeof narrow);
+    return __builtin_convertvector(narrow, vu);
+}
+
+/* Halves to f32; infinity and NaN, which vf_from_half makes large numbers, to infinity. */
+INLINE vf vf_from_any_half(vu v)
+{
+    vi infinite = (vi)((v & vu_splat(0x7c00u)) == vu_splat(0x7c00u));
+    return vf_choose(infinite, (vf)vu_splat(0x7f800000u), vf_from_half(v));
+}
+
 /* ---- Transposition --------------------------------------------------------------------------- */
 
 #if LANES == 16

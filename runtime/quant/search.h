@@ -4,7 +4,7 @@
  * Each row is one lane and nothing is computed across lanes; only + - * /, comparisons and integer
  * operations in a fixed order are used. So every instruction set, whatever the number of its lanes,
  * makes the same bytes, and a row's do not depend on its neighbours. A file that includes this has
- * included lanes.h and defined vf_min, vf_max and vi_max before.
+ * included lanes.h and defined vf_min, vf_max, vi_max, vu_load_u16 and vf_load_halves before.
  *
  * The K types go two ways through a super-block: first the best real scale (and min) of each
  * sub-block over a grid, then the best 6- or 8-bit scales near them for the super-block's half
@@ -18,7 +18,7 @@
 #include "quant/quantizer.h"
 
 enum {
-    GRID = 12,  /* candidates of both grids, a multiple of WIDE */
+    GRID = 9,   /* candidates of both grids, a multiple of WIDE */
     WIDE = 3,   /* candidates in one sweep over the values */
     ROUNDS = 2, /* Q4_K, Q5_K: of choosing integer scales for d, then d for them */
     CODES = SLM_SUPER_BLOCK
@@ -66,17 +66,24 @@ typedef struct affine {
 INLINE void affine_sums(const vf *x, int n, bool grid, float top, const vf *offset,
                         const vf *inverse, sums *out)
 {
-    vf zero = vf_splat(0.0f), to_middle = vf_splat(MAGIC + (top + 1.0f) / 2.0f);
+    float middle = (top + 1.0f) / 2.0f;
+    vf to_middle = vf_splat(MAGIC + middle), zero = vf_splat(0.0f);
     sums s[WIDE] = {{zero, zero, zero}, {zero, zero, zero}, {zero, zero, zero}};
+    vu bits[WIDE] = {{0}}; /* of v + MAGIC, which hold the code: integers add up on idle units */
     for (int i = 0; i < 32; i++) {
         UNROLL for (int k = 0; k < n; k++)
         {
             vf v = (x[i] + offset[grid ? 0 : k]) * inverse[k];
-            vf q = (grid ? v : vf_clamp(v, 0.0f, top)) + vf_splat(MAGIC) - to_middle;
-            s[k].q += q;
+            v = (grid ? v : vf_clamp(v, 0.0f, top)) + vf_splat(MAGIC);
+            bits[k] += (vu)v;
+            vf q = v - to_middle;
             s[k].qq += q * q;
             s[k].qx += q * x[i];
         }
+    }
+    for (int k = 0; k < n; k++) {
+        vi sum = (vi)(bits[k] - vu_splat(32u * (MAGIC_BITS + (uint32_t)middle)));
+        s[k].q = __builtin_convertvector(sum, vf);
     }
     memcpy(out, s, (size_t)n * sizeof *s);
 }
@@ -289,7 +296,7 @@ INLINE void symmetric_sums(const vf *x, bool grid, const vf *inverse, sums *out)
 
 INLINE void search_symmetric(const vf *x, symmetric *t)
 {
-    vf zero = vf_splat(0.0f), low = zero, high = zero, best = zero;
+    vf zero = vf_splat(0.0f), low = zero, high = zero, best = zero; /* qx^2 / qq = best / t->s.qq */
     for (int i = 0; i < 16; i++) {
         low = vf_min(x[i], low);
         high = vf_max(x[i], high);
@@ -297,22 +304,23 @@ INLINE void search_symmetric(const vf *x, symmetric *t)
     vf extreme = vf_choose((vi)(high > zero - low), high, low);
     vi wide = (vi)(high - low > vf_splat(1e-30f));
     vf inverse_extreme = ratio_signed(vf_splat(1.0f), vf_choose(wide, extreme, zero));
-    t->scale = zero;
+    t->s = (sums){zero, vf_splat(1.0f), zero};
     for (int step = 0; step < GRID; step += WIDE) {
         vf inverse[WIDE];
         sums s[WIDE];
         for (int k = 0; k < WIDE; k++) {
-            /* where the extreme comes to lie: -32.4 is -32; above -26 little is gained */
-            inverse[k] = scaled(-32.4f + 0.6f * (float)(step + k), inverse_extreme);
+            /* where the extreme comes to lie: -32.4 is -32; above -27 little is gained */
+            inverse[k] = scaled(-32.4f + 0.7f * (float)(step + k), inverse_extreme);
         }
         symmetric_sums(x, true, inverse, s);
         for (int k = 0; k < WIDE; k++) {
-            vf scale = ratio_signed(s[k].qx, s[k].qq);
-            vi better = (vi)(scale * s[k].qx > best) & wide;
-            t->scale = vf_choose(better, scale, t->scale);
-            best = vf_choose(better, scale * s[k].qx, best);
+            vf square = s[k].qx * s[k].qx;
+            vi better = (vi)(square * t->s.qq > best * s[k].qq) & wide;
+            t->s = sums_choose(better, s[k], t->s);
+            best = vf_choose(better, square, best);
         }
     }
+    t->scale = t->s.qx / t->s.qq;
 }
 
 /* Chooses sc near scale / d. */
@@ -365,7 +373,7 @@ typedef struct lane_block {
     vu present;     /* all bits set in the lanes of rows that exist */
     uint8_t *out;   /* line 0 of the super-block, at the first of these rows */
     uint8_t *plane; /* its first scale there, where the type has a plane */
-    vf error;       /* sum of squares */
+    vf error[4];    /* sums of squares: four, since one would wait for its own additions */
     vi scale;       /* largest |d| or |dmin| */
 } lane_block;
 
@@ -380,6 +388,11 @@ INLINE void store_scale(lane_block *b, uint32_t block, vu d)
     vh narrow = __builtin_convertvector(d & b->present, vh);
     memcpy(b->plane + (size_t)block * 32, &narrow, sizeof narrow);
     b->scale = vi_max((vi)(d & vu_splat(0x7fffu)), b->scale);
+}
+
+INLINE void add_square(vf *sum, vf v)
+{
+    *sum += v * v;
 }
 
 /* Four codes of 8 bits, less if they are narrower. */
@@ -420,11 +433,13 @@ INLINE void affine_codes(lane_block *b, uint32_t j, float top, const affine *t, 
 {
     vf scale = p->step_d * t->sc, min = p->step_m * t->m;
     vf inverse = vf_ratio(vf_splat(1.0f), scale);
-    for (uint32_t i = 0; i < 32; i++) {
-        vf x = b->x[32 * j + i], v = vf_clamp((x + min) * inverse, 0.0f, top);
-        vf error = x - (scale * vf_nearest(v) - min);
-        b->error += error * error;
-        codes[i] = vu_from_nearest(v);
+    for (uint32_t i = 0; i < 32; i += 4) {
+        UNROLL for (uint32_t k = 0; k < 4; k++)
+        {
+            vf x = b->x[32 * j + i + k], v = vf_clamp((x + min) * inverse, 0.0f, top);
+            add_square(&b->error[k], x - (scale * vf_nearest(v) - min));
+            codes[i + k] = vu_from_nearest(v);
+        }
     }
 }
 
@@ -452,9 +467,11 @@ static void encode_affine(lane_block *b, float top)
     b->scale = vi_max((vi)(p.m & vu_splat(0x7fffu)), b->scale);
     for (uint32_t c = 0; c < (b->s + 1) / 2; c++) {
         vu codes[64];
-        memset(codes, 0, sizeof codes);
-        for (uint32_t j = 2 * c; j < 2 * c + 2 && j < b->s; j++) {
-            affine_codes(b, j, top, &t[j], &p, codes + 32 * (j % 2));
+        affine_codes(b, 2 * c, top, &t[2 * c], &p, codes);
+        if (2 * c + 1 < b->s) {
+            affine_codes(b, 2 * c + 1, top, &t[2 * c + 1], &p, codes + 32);
+        } else {
+            memset(codes + 32, 0, 32 * sizeof *codes);
         }
         store_nibbles(b, 4 + c * per_chunk, codes);
         if (top > 15.0f) {
@@ -466,11 +483,13 @@ static void encode_affine(lane_block *b, float top)
 INLINE void symmetric_codes(lane_block *b, uint32_t j, vf scale, vu *codes)
 {
     vf inverse = ratio_signed(vf_splat(1.0f), scale);
-    for (uint32_t i = 0; i < 16; i++) {
-        vf x = b->x[16 * j + i], v = vf_clamp(x * inverse, -32.0f, 31.0f);
-        vf error = x - scale * vf_nearest(v);
-        b->error += error * error;
-        codes[i] = vu_from_nearest(v) + vu_splat(32u);
+    for (uint32_t i = 0; i < 16; i += 4) {
+        UNROLL for (uint32_t k = 0; k < 4; k++)
+        {
+            vf x = b->x[16 * j + i + k], v = vf_clamp(x * inverse, -32.0f, 31.0f);
+            add_square(&b->error[k], x - scale * vf_nearest(v));
+            codes[i + k] = vu_from_nearest(v) + vu_splat(32u);
+        }
     }
 }
 
@@ -497,13 +516,14 @@ static void encode_symmetric(lane_block *b, uint32_t index)
     store_scale(b, index, d);
     for (uint32_t c = 0; c < n_chunks; c++) {
         vu codes[64], scales[4];
-        memset(codes, 0, sizeof codes);
         for (uint32_t j = 0; j < 4; j++) {
             uint32_t k = 4 * c + j;
-            scales[j] = vu_splat(0);
             if (k < n) {
                 scales[j] = vu_from_nearest(t[k].sc) & vu_splat(0xffu);
                 symmetric_codes(b, k, step * t[k].sc, codes + 16 * j);
+            } else {
+                scales[j] = vu_splat(0);
+                memset(codes + 16 * j, 0, 16 * sizeof *codes);
             }
         }
         store_line(b, c, word_of(scales));
@@ -521,6 +541,14 @@ INLINE vf inverse_of(vf scale)
     return vf_choose(good, vf_splat(1.0f) / vf_choose(good, scale, vf_splat(1.0f)), vf_splat(0.0f));
 }
 
+/* The code for v = x / scale: nearest, ties away from zero. */
+INLINE vi q8_code(vf v)
+{
+    vf size = vf_magnitude(v);
+    vi up = (vi)(size - vf_nearest(size) >= vf_splat(0.5f)), sign = (vi)v >> 31;
+    return (((vi)vu_from_nearest(size) - up) ^ sign) - sign;
+}
+
 static void encode_q8(lane_block *b, uint32_t index)
 {
     for (uint32_t j = 0; j < b->s; j++) {
@@ -530,20 +558,19 @@ static void encode_q8(lane_block *b, uint32_t index)
             max = vi_max((vi)vf_magnitude(x[i]), max);
         }
         vf scale = (vf)max / vf_splat(127.0f), inverse = inverse_of(scale);
-        vu d = half_scale(scale), codes[32];
+        vu d = half_scale(scale);
         vf step = vf_from_half(d);
         store_scale(b, 8 * index + j, d);
-        for (uint32_t i = 0; i < 32; i++) {
-            vf v = x[i] * inverse, size = vf_magnitude(v);
-            vi up = (vi)(size - vf_nearest(size) >= vf_splat(0.5f)); /* ties away from zero */
-            vi sign = (vi)v >> 31;
-            vi code = (((vi)vu_from_nearest(size) - up) ^ sign) - sign;
-            vf error = x[i] - step * __builtin_convertvector(code, vf);
-            b->error += error * error;
-            codes[i] = (vu)code & vu_splat(0xffu);
-        }
         for (uint32_t q = 0; q < 8; q++) {
-            store_line(b, 8 * j + q, word_of(codes + 4 * q));
+            vu codes[4];
+            UNROLL for (uint32_t k = 0; k < 4; k++)
+            {
+                vi code = q8_code(x[4 * q + k] * inverse);
+                vf back = step * __builtin_convertvector(code, vf);
+                add_square(&b->error[k], x[4 * q + k] - back);
+                codes[k] = (vu)code & vu_splat(0xffu);
+            }
+            store_line(b, 8 * j + q, word_of(codes));
         }
     }
 }
@@ -561,12 +588,15 @@ static void encode_q4(lane_block *b, uint32_t index)
         vu d = half_scale(scale), codes[32];
         vf step = vf_from_half(d);
         store_scale(b, 8 * index + j, d);
-        for (uint32_t i = 0; i < 32; i++) {
-            vf v = vf_clamp(x[i] * inverse + vf_splat(8.5f), 0.0f, 15.0f); /* then cut towards 0 */
-            vi code = __builtin_convertvector(v, vi);
-            vf error = x[i] - step * (__builtin_convertvector(code, vf) - vf_splat(8.0f));
-            b->error += error * error;
-            codes[i] = (vu)code;
+        for (uint32_t i = 0; i < 32; i += 4) {
+            UNROLL for (uint32_t k = 0; k < 4; k++)
+            {
+                vf v = x[i + k] * inverse + vf_splat(8.5f);
+                vi code = __builtin_convertvector(vf_clamp(v, 0.0f, 15.0f), vi); /* towards 0 */
+                vf back = step * (__builtin_convertvector(code, vf) - vf_splat(8.0f));
+                add_square(&b->error[k], x[i + k] - back);
+                codes[i + k] = (vu)code;
+            }
         }
         for (uint32_t q = 0; q < 4; q++) {
             store_line(b, 4 * j + q, word_of(codes + 4 * q) | word_of(codes + 16 + 4 * q) << 4);
@@ -581,15 +611,10 @@ INLINE vf load_source(slm_type type, const uint8_t *row, size_t column)
     if (type == SLM_TYPE_F32) {
         return vf_load(row + 4 * column);
     }
-    vh narrow;
-    memcpy(&narrow, row + 2 * column, sizeof narrow);
-    vu wide = __builtin_convertvector(narrow, vu);
-    if (type == SLM_TYPE_BF16) {
-        return (vf)(wide << 16);
+    if (type == SLM_TYPE_F16) {
+        return vf_load_halves(row + 2 * column);
     }
-    /* vf_from_half makes infinities large: they must stay what they are to be noticed */
-    vi infinite = (vi)((wide & vu_splat(0x7c00u)) == vu_splat(0x7c00u));
-    return vf_choose(infinite, (vf)vu_splat(0x7f800000u), vf_from_half(wide));
+    return (vf)(vu_load_u16(row + 2 * column) << 16);
 }
 
 /* Columns 256 index... of the rows from `first` on, one row in each lane. */
@@ -608,17 +633,20 @@ INLINE void load_block(const slm_source_rows *in, uint32_t first, uint32_t index
     }
 }
 
-/* Power and largest magnitude of the values, then cuts those for the K types. */
+/* Power and largest magnitude of the values; cuts those for the K types. */
 INLINE void look(lane_block *b, bool cut, vf *power, vi *largest)
 {
-    *power = vf_splat(0.0f);
-    for (uint32_t i = 0; i < 32 * b->s; i++) {
-        *largest = vi_max((vi)vf_magnitude(b->x[i]), *largest);
-        *power += b->x[i] * b->x[i];
-        if (cut) {
-            b->x[i] = vf_clamp(b->x[i], -SLM_LARGEST_WEIGHT, SLM_LARGEST_WEIGHT);
+    vf zero = vf_splat(0.0f), sum[4] = {zero, zero, zero, zero};
+    for (uint32_t i = 0; i < 32 * b->s; i += 4) {
+        UNROLL for (uint32_t k = 0; k < 4; k++)
+        {
+            vf x = b->x[i + k];
+            *largest = vi_max((vi)vf_magnitude(x), *largest);
+            sum[k] += x * x;
+            b->x[i + k] = cut ? vf_clamp(x, -SLM_LARGEST_WEIGHT, SLM_LARGEST_WEIGHT) : x;
         }
     }
+    *power = (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 static void add_checks(slm_row_check *check, uint32_t n, vf error, vf power, vi largest, vi scale)
@@ -646,7 +674,7 @@ static void quantize_rows(slm_type to, const slm_source_rows *in, uint32_t first
     for (uint32_t i = 0; i < slm_n_super_blocks(in->n_cols); i++) {
         b.s = slm_sub_blocks(in->n_cols, i);
         b.out = lines + (size_t)i * slm_t16_block_bytes(to, 8);
-        b.error = vf_splat(0.0f);
+        b.error[0] = b.error[1] = b.error[2] = b.error[3] = vf_splat(0.0f);
         load_block(in, first, i, &b);
         look(&b, to >= SLM_TYPE_Q4_K, &power, &largest);
         switch (to) {
@@ -656,7 +684,8 @@ static void quantize_rows(slm_type to, const slm_source_rows *in, uint32_t first
         case SLM_TYPE_Q8_0: encode_q8(&b, i); break;
         default: encode_q4(&b, i); break;
         }
-        add_checks(check + first, in->n_rows - first, b.error, power, largest, b.scale);
+        vf error = (b.error[0] + b.error[1]) + (b.error[2] + b.error[3]);
+        add_checks(check + first, in->n_rows - first, error, power, largest, b.scale);
     }
 }
 

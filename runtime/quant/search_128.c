@@ -31,6 +31,16 @@ INLINE vi vi_max(vi a, vi b)
     return (vi)vf_choose((vi)(a > b), (vf)a, (vf)b);
 }
 
+INLINE vu vu_load_u16(const void *p)
+{
+    return vu_widened(p);
+}
+
+INLINE vf vf_load_halves(const void *p)
+{
+    return vf_from_any_half(vu_load_u16(p));
+}
+
 #include "quant/search.h"
 
 const slm_quantizer slm_quantizer_128 = {.name = "128", .group = quantize_group};
