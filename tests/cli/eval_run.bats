@@ -10,20 +10,7 @@ setup_file() {
     export BASE="$BATS_FILE_TMPDIR/base.slm" MODEL="$BATS_FILE_TMPDIR/model.slm"
     "$BIN/slm-convert" evals/models/tinystories-2.6m -o "$BASE" -q
     "$BIN/slm-quantize" "$BASE" "$MODEL" --type Q4_0 -q
-    export SUITE="$BATS_FILE_TMPDIR/try.jsonl"
-    cat > "$SUITE" <<'END'
-{"slm_suite": 1, "name": "try", "description": "all kinds"}
-{"id": "write", "kind": "generate", "prompt": "once upon a time", "max_tokens": 12, "checks": [{"type": "contains", "value": "there"}]}
-{"id": "fail", "kind": "generate", "prompt": "the dog", "max_tokens": 4, "checks": [{"type": "exact", "value": "]]>%0A::error::"}]}
-{"id": "sample", "kind": "generate", "prompt": "a cat", "max_tokens": 20, "temperature": 0.9, "seed": 4, "checks": [{"type": "regex", "value": "."}]}
-{"id": "pick", "kind": "choice", "tags": ["a"], "prompt": "once upon a", "choices": [" time", " table", " cat"], "answer": 0}
-{"id": "which", "kind": "choice", "tags": ["a", "b"], "prompts": ["once upon a", "two cats on a"], "continuation": " time", "answer": 0}
-{"id": "gap", "kind": "cloze", "prompt": "once upon a", "continuation": " time"}
-{"id": "read", "kind": "perplexity", "text": "once upon a time there was a small house by the sea. a fish lived in the kitchen.", "window": 16, "stride": 5}
-{"id": "apart", "kind": "divergence", "text": "once upon a time there was a small house by the sea. a fish lived in the kitchen.", "window": 16, "stride": 5}
-{"id": "there-and-back", "kind": "tokenize", "text": "caf\u00e9  \n"}
-{"id": "too-long", "kind": "perplexity", "text": "once upon a time", "window": 4000, "stride": 5}
-END
+    export SUITE="$PWD/tests/cli/eval_try.jsonl" # a case of every kind, one impossible, one failing
 }
 
 setup() {
@@ -69,7 +56,8 @@ same_figures() { # DB DB
     echo "$output" | query '
         [(r["model"], r["is_baseline"], r["cases"], r["done"], r["errors"], r["new"], r["status"])
             for r in d["runs"]] ==
-        [("base.slm", True, 9, 9, 1, 9, "complete"), ("model.slm", False, 10, 10, 1, 10, "complete")]
+        [("base.slm", True, 9, 9, 1, 9, "complete"),
+            ("model.slm", False, 10, 10, 1, 10, "complete")]
         and d["runs"][1]["model_sha256"] != d["runs"][0]["model_sha256"] ==
             d["runs"][1]["baseline_sha256"]'
     echo "$output" | query '
@@ -88,16 +76,18 @@ same_figures() { # DB DB
 @test "a finished run is not done again, unless asked to be" {
     go r.db
     figures r.db > before
-    sum=$(sqlite3 r.db 'SELECT sum(id), count(*) FROM results; SELECT count(*) FROM attempts')
+    local counts='SELECT sum(id), count(*) FROM results; SELECT count(*) FROM attempts'
+    sum=$(sqlite3 r.db "$counts")
     go r.db --json
     [ "$status" -eq 0 ]
     echo "$output" | query '[r["new"] for r in d["runs"]] == [0, 0]'
-    [ "$(sqlite3 r.db 'SELECT sum(id), count(*) FROM results; SELECT count(*) FROM attempts')" = "$sum" ]
+    [ "$(sqlite3 r.db "$counts")" = "$sum" ]
     figures r.db | cmp - before
     go r.db --again --json
     echo "$output" | query '[(r["new"], r["run"]) for r in d["runs"]] == [(9, 3), (10, 4)]'
     [ "$(sqlite3 r.db "SELECT count(*) FROM case_history WHERE change = 'same' AND run > 2")" = 19 ]
-    [ -z "$(sqlite3 r.db "SELECT * FROM changes WHERE against = 'previous' AND verdict <> 'same'")" ]
+    sqlite3 r.db "SELECT * FROM changes WHERE against = 'previous' AND verdict <> 'same'" > moved
+    [ ! -s moved ]
 }
 
 @test "--limit leaves a run open, and the next one goes on [EV56]" {
@@ -123,7 +113,7 @@ same_figures() { # DB DB
 @test "the order of cases changes no figure: it is the same suite [EV55]" {
     go one.db
     { head -n 1 "$SUITE"; tail -n +2 "$SUITE" | sort -r; } > try.jsonl
-    ! cmp -s try.jsonl "$SUITE"
+    run ! cmp -s try.jsonl "$SUITE"
     go other.db
     same_figures one.db other.db
     go one.db --json
@@ -175,10 +165,9 @@ same_figures() { # DB DB
 }
 
 @test "a baseline with another tokenizer is refused" {
-    python3 -c '
-import sys; d = bytearray(open("base.slm", "rb").read()); open("other.slm", "wb").write(d)'
-    [ -d "$ROOT/${SLM_SHARED:-../shared}/models/TinyStories-656K" ] || skip "needs shared models"
-    "$BIN/slm-convert" "$ROOT/${SLM_SHARED:-../shared}/models/TinyStories-656K" -o other.slm -q --force
+    local source="$ROOT/${SLM_SHARED:-../shared}/models/TinyStories-656K"
+    [ -d "$source" ] || skip "needs shared/models"
+    "$BIN/slm-convert" "$source" -o other.slm -q
     run --separate-stderr "$EVAL" run model.slm try.jsonl --db r.db --baseline other.slm
     [ "$status" -eq 3 ] && [[ "$stderr" == *"tokenizer"* ]] && [ ! -e r.db ]
 }
@@ -186,13 +175,14 @@ import sys; d = bytearray(open("base.slm", "rb").read()); open("other.slm", "wb"
 @test "a model against itself does not diverge [EV61]" {
     run "$EVAL" run base.slm try.jsonl --db r.db --baseline base.slm --max-errors 2
     [ "$status" -eq 0 ]
-    [ "$(sqlite3 r.db "SELECT value = 0 FROM metrics WHERE name = 'divergence.kl_max'")" = 1 ]
-    [ "$(sqlite3 r.db "SELECT value = 1 FROM metrics WHERE name = 'divergence.top1_agreement'")" = 1 ]
-    [ "$(sqlite3 r.db "SELECT value = 1 FROM metrics WHERE name = 'divergence.perplexity_ratio'")" = 1 ]
-    [ "$(sqlite3 r.db "SELECT value = 0 FROM metrics WHERE name = 'divergence.rms_delta_p'")" = 1 ]
+    metric() {
+        sqlite3 r.db "SELECT value FROM metrics WHERE name = 'divergence.$1'"
+    }
+    [ "$(metric kl_max)" = 0.0 ] && [ "$(metric rms_delta_p)" = 0.0 ]
+    [ "$(metric top1_agreement)" = 1.0 ] && [ "$(metric perplexity_ratio)" = 1.0 ]
 }
 
-@test "errors: exit 1 for some, 3 for all; a model that cannot be read is no failed case [EV43, EV44]" {
+@test "exit 1 for some errors, 3 for all; an unreadable model is no failed case [EV43, EV44]" {
     run "$EVAL" run model.slm try.jsonl --db r.db
     [ "$status" -eq 1 ]
     { head -n 1 "$SUITE"; grep too-long "$SUITE"; } > only.jsonl
@@ -214,7 +204,8 @@ import sys; d = bytearray(open("base.slm", "rb").read()); open("other.slm", "wb"
     cp -r "$ROOT/evals/models/tinystories-2.6m" source
     python3 - <<'END'
 import json
-for name, key, value in (("tokenizer", "post_processor", None), ("tokenizer_config", "add_bos_token", False)):
+for name, key, value in (("tokenizer", "post_processor", None),
+                         ("tokenizer_config", "add_bos_token", False)):
     d = json.load(open(f"source/{name}.json"))
     d[key] = value # no start token
     json.dump(d, open(f"source/{name}.json", "w"))
@@ -222,15 +213,17 @@ END
     "$BIN/slm-convert" source -o other.slm -q
     # "the" is one token, of which "th" is no part
     printf '%s\n' '{"slm_suite": 1, "name": "x"}' \
-        '{"id": "a", "kind": "choice", "prompt": "th", "choices": ["e", "is"], "answer": 0}' > x.jsonl
+        '{"id": "a", "kind": "choice", "prompt": "th", "choices": ["e", "is"], "answer": 0}' \
+        > x.jsonl
     run --separate-stderr "$EVAL" run other.slm x.jsonl --db r.db
     echo "$output"
     [ "$status" -eq 3 ] && [[ "$output" == *"no token of the prompt stands before it"* ]]
 }
 
 @test "JUnit: well-formed, counted, escaped [EV45, EV46]" {
-    printf '%s\n' '{"id": "<&\">'"'"' ]]> \u202e", "kind": "tokenize", "text": "]]>&<\u0001\u001b[31m\ufffe"}' \
-        '{"id": "xml", "kind": "tokenize", "text": "]]>&<\u0001\u001b[31m\ufffe", "ids": [1]}' >> try.jsonl
+    local text='"kind": "tokenize", "text": "]]>&<\u0001\u001b[31m\ufffe"'
+    printf '%s\n' '{"id": "<&\">'"'"' ]]> \u202e", '"$text}" \
+        '{"id": "xml", "ids": [1], '"$text}" >> try.jsonl
     go r.db --junit out.xml
     [ "$status" -eq 0 ]
     python3 - <<'END'
@@ -239,24 +232,26 @@ root = E.parse("out.xml").getroot()
 suite = root.find("testsuite")
 cases = suite.findall("testcase")
 assert len(root.findall("testsuite")) == 1, "the baseline's run is not in it"
-assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("12", "2", "1"), suite.attrib
+counts = [suite.get(k) for k in ("tests", "failures", "errors")]
+assert counts == ["12", "2", "1"], counts
 assert len(cases) == 12 and "<&\">' ]]> \u202e" in [c.get("name") for c in cases]
 by_name = {c.get("name"): c for c in cases}
 assert by_name["too-long"].find("error") is not None
 assert "]]>&<" in by_name["xml"].find("failure").text
 assert by_name["write"].find("failure") is None
 END
-    run --separate-stderr "$EVAL" run model.slm try.jsonl --db r.db --junit absent/out.xml --baseline base.slm
+    go r.db --junit absent/out.xml
     [ "$status" -eq 4 ]
 }
 
 @test "GitHub annotations name file and line; no text can begin a command [EV45, EV46]" {
-    printf '%s\n' '{"id": "a,b:c\u2028%", "kind": "tokenize", "text": "x\n::error::y\r%0A", "ids": [1]}' \
-        >> try.jsonl
+    printf '%s\n' '{"id": "a,b:c\u2028%", "kind": "tokenize", "ids": [1], '"\
+\"text\": \"x\\n::error::y\\r%0A\"}" >> try.jsonl
     go r.db --github
     [ "$(grep -c '^::error' <<< "$output")" = 3 ]
-    grep -q '^::error file=try.jsonl,line=3,title=fail::did not pass; the model wrote: ' <<< "$output"
-    grep -q '^::error file=try.jsonl,line=11,title=too-long::the window of 4000 tokens' <<< "$output"
+    local at='^::error file=try.jsonl,line'
+    grep -q "$at=3,title=fail::did not pass; the model wrote: " <<< "$output"
+    grep -q "$at=11,title=too-long::the window of 4000 tokens" <<< "$output"
     grep -qF 'title=a%2Cb%3Ac' <<< "$output"
     grep -qF 'the model wrote: x%0A::error::y%0D%250A' <<< "$output"
     grep -q '^::notice title=try::3 of 11 cases did not pass$' <<< "$output"
@@ -282,7 +277,9 @@ END
 @test "two processes at once share one run: nothing lost, nothing twice [EV53, DB11]" {
     { head -n 1 "$SUITE"
       for i in $(seq 60); do
-          echo '{"id": "c'"$i"'", "kind": "choice", "prompt": "story '"$i"': once upon a", "choices": [" time", " dog"], "answer": 0}'
+          echo '{"id": "c'"$i"'", "kind": "choice", "prompt": "story '"$i"': once upon a",
+              "choices": [" time", " dog"], "answer": 0}' | tr '\n' ' '
+          echo
       done; } > try.jsonl
     "$EVAL" run model.slm try.jsonl --db r.db --json > one.json &
     local first=$!
@@ -361,7 +358,8 @@ END
         --delimiter '\nAnswer: ' --json
     [ "$status" -eq 0 ] && [[ "$stderr" == *"in.jsonl:5"*"are the same"* ]]
     echo "$output" | query '(d["cases"], d["left_out"]) == (3, 2)'
-    echo "$output" | python3 "$ROOT/tests/lib/json_schema.py" "$ROOT/schemas/eval-import.schema.json"
+    echo "$output" > out.json
+    python3 "$ROOT/tests/lib/json_schema.py" "$ROOT/schemas/eval-import.schema.json" < out.json
     python3 - <<'END'
 import json
 head, *cases = [json.loads(line) for line in open("out.jsonl")]
@@ -371,7 +369,8 @@ assert cases == [
      "choices": [" because", " yes"], "answer": 1, "tags": ["c"]},
     {"id": "line-00002", "kind": "choice", "prompts": ["tom saw\nAnswer:", "sue saw\nAnswer:"],
      "continuation": " a dog.", "answer": 0},
-    {"id": "line-00004", "kind": "cloze", "prompt": "one two\nAnswer:", "continuation": " three"}], cases
+    {"id": "line-00004", "kind": "cloze", "prompt": "one two\nAnswer:",
+     "continuation": " three"}], cases
 END
     while IFS= read -r line; do
         echo "$line" | python3 "$ROOT/tests/lib/json_schema.py" "$ROOT/schemas/suite.schema.json"
@@ -397,5 +396,6 @@ END
     "$EVAL" import --format llm-foundry "$data" -o arc.jsonl --limit $n --delimiter '\nAnswer: '
     run "$EVAL" run base.slm arc.jsonl --db r.db --kv f32 --max-errors 50
     [ "$status" -eq 0 ]
-    python3 "$ROOT/tests/cli/eval_choice.py" "$BIN/slm-run" "$BIN/slm-tokenizer" base.slm arc.jsonl r.db
+    python3 "$ROOT/tests/cli/eval_choice.py" "$BIN/slm-run" "$BIN/slm-tokenizer" base.slm \
+        arc.jsonl r.db
 }

@@ -18,8 +18,8 @@ setup() {
     cd "$BATS_TEST_TMPDIR/work"
 }
 
-suite() { # LINES...
-    printf '%s\n' "$HEAD" "$@" > s.jsonl
+suite() { # LINES..., each of which may be wrapped here
+    printf '%s\n' "$HEAD" "${@//$'\n'/ }" > s.jsonl
 }
 
 go() { # ARGUMENTS...: runs s.jsonl on a new database
@@ -89,7 +89,7 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
 }
 
 @test "lines of 100 MB and millions of lines are refused, soon [EV05]" {
-    { echo "$HEAD"; printf '{"id": "'; head -c 100000000 /dev/zero | tr '\0' a; echo '"}'; } > s.jsonl
+    { echo "$HEAD"; printf '"'; head -c 100000000 /dev/zero | tr '\0' a; echo '"'; } > s.jsonl
     refused "the limit is"
     { echo "$HEAD"; yes '' | head -n 10000000; } > s.jsonl
     refused "holds no case"
@@ -167,11 +167,13 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
     case_refused "kind must be one of" '{"id": "a", '"$rest}"
     case_refused 'no check is called "exec"' \
         '{"id": "a", "kind": "generate", "checks": [{"type": "exec", "value": "ls"}], '"$rest}"
-    case_refused "are the same" '{"id": "a", "kind": "generate", '"$rest"', "checks": [{"type": "json"}, {"type": "json"}]}'
+    case_refused "are the same" '{"id": "a", "kind": "generate", '"$rest"',
+        "checks": [{"type": "json"}, {"type": "json"}]}'
 }
 
 @test "a pattern is compiled when the suite is read [EV15]" {
-    case_refused "regex, byte 2: this ( is never closed" '{"id": "a", "kind": "generate", "prompt": "x", "max_tokens": 2, "checks": [{"type": "regex", "value": "a("}]}'
+    case_refused "regex, byte 2: this ( is never closed" '{"id": "a", "kind": "generate",
+        "prompt": "x", "max_tokens": 2, "checks": [{"type": "regex", "value": "a("}]}'
 }
 
 @test "choices: none, one, the same, an answer that is none of them [EV17]" {
@@ -184,16 +186,20 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
     case_refused "are the same" "$p [\"a\", \"b\", \"a\"]}"
     case_refused 'either "choices" or "prompts"' '{"id": "a", "kind": "choice", "answer": 0}'
     for answer in -1 2 '"A"' 0.5 null; do
-        suite '{"id": "a", "kind": "choice", "prompt": "x", "choices": ["a", "b"], "answer": '"$answer}"
+        suite '{"id": "a", "kind": "choice", "prompt": "x", "choices": ["a", "b"],
+            "answer": '"$answer}"
         refused "answer"
     done
     case_refused "answer" '{"id": "a", "kind": "choice", "prompt": "x", "choices": ["a", "b"]}'
-    case_refused "does not go with" '{"id": "a", "kind": "choice", "prompt": "x", "prompts": ["a", "b"], "continuation": "c", "answer": 0}'
-    case_refused "normalize" '{"id": "a", "kind": "choice", "prompt": "x", "choices": ["a", "b"], "answer": 0, "normalize": "char"}'
+    case_refused "does not go with" '{"id": "a", "kind": "choice", "prompt": "x",
+        "prompts": ["a", "b"], "continuation": "c", "answer": 0}'
+    case_refused "normalize" '{"id": "a", "kind": "choice", "prompt": "x", "choices": ["a", "b"],
+        "answer": 0, "normalize": "char"}'
 }
 
 @test "messages: roles and their order; a model without chat turns [EV19]" {
-    local a='{"id": "a", "kind": "generate", "max_tokens": 2, "checks": [{"type": "json"}], "messages":'
+    local a='{"id": "a", "kind": "generate", "max_tokens": 2, "checks": [{"type": "json"}],
+        "messages":'
     local user='{"role": "user", "content": "x"}' bot='{"role": "assistant", "content": "x"}'
     local system='{"role": "system", "content": "x"}'
     case_refused "1 to 1000" "$a []}"
@@ -212,10 +218,13 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
 
 @test "max_tokens out of range; prompt and answer beyond the context [EV20, EV21]" {
     for n in 0 -1 99999999999999 1.5 '"7"'; do
-        case_refused "max_tokens" '{"id": "a", "kind": "generate", "prompt": "x", "max_tokens": '"$n"', "checks": [{"type": "json"}]}'
+        case_refused "max_tokens" '{"id": "a", "kind": "generate", "prompt": "x",
+            "max_tokens": '"$n"', "checks": [{"type": "json"}]}'
     done
-    case_refused "max_tokens" '{"id": "a", "kind": "generate", "prompt": "x", "checks": [{"type": "json"}]}'
-    suite "$CLOZE" '{"id": "long", "kind": "generate", "prompt": "x", "max_tokens": 300, "checks": [{"type": "json"}]}'
+    case_refused "max_tokens" '{"id": "a", "kind": "generate", "prompt": "x",
+        "checks": [{"type": "json"}]}'
+    suite "$CLOZE" '{"id": "long", "kind": "generate", "prompt": "x", "max_tokens": 300,
+        "checks": [{"type": "json"}]}'
     go --json
     [ "$status" -eq 1 ] # counted, not dropped
     echo "$output" | query '
@@ -227,7 +236,8 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
 }
 
 @test "sampling without a seed cannot be repeated [EV22]" {
-    local a='{"id": "a", "kind": "generate", "prompt": "x", "max_tokens": 2, "checks": [{"type": "regex", "value": "."}]'
+    local a='{"id": "a", "kind": "generate", "prompt": "x", "max_tokens": 2,
+        "checks": [{"type": "regex", "value": "."}]'
     case_refused "seed" "$a, \"temperature\": 0.5}"
     case_refused "seed" "$a, \"temperature\": 0.5, \"seed\": -1}"
     case_refused "temperature" "$a, \"temperature\": -0.5, \"seed\": 1}"
@@ -238,7 +248,8 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
 }
 
 @test "stop strings: empty, thousands [EV23]" {
-    local a='{"id": "a", "kind": "generate", "prompt": "x", "max_tokens": 2, "checks": [{"type": "json"}], "stop":'
+    local a='{"id": "a", "kind": "generate", "prompt": "x", "max_tokens": 2,
+        "checks": [{"type": "json"}], "stop":'
     case_refused "not empty" "$a [\"\"]}"
     case_refused "1 to 16" "$a []}"
     case_refused "1 to 16" "$a \"x\"}"
@@ -262,11 +273,11 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
     done
     reads '{"id": "a", "kind": "perplexity", "file": "sub/t.txt", "window": 8, "stride": 4}' \
         "status = 'ok'"
-    sha=$(sqlite3 r.db "SELECT sha256 FROM suites")
     echo "once upon a time there was a dog." > sub/t.txt
     go
     [ "$status" -eq 0 ] && [ "$(sqlite3 r.db "SELECT count(*) FROM suites")" = 2 ]
-    case_refused 'either "text" or "file"' '{"id": "a", "kind": "perplexity", "window": 8, "stride": 4}'
+    case_refused 'either "text" or "file"' '{"id": "a", "kind": "perplexity", "window": 8,
+        "stride": 4}'
 }
 
 @test "keys that nothing knows are refused by name [EV25, EV27, EV28, EV30, EV32]" {
@@ -316,7 +327,8 @@ reads() { # JSON CONDITION: the case runs, and the condition holds of its row
             [ "$status" -eq 3 ] && [[ "$(result error)" == *"nothing to predict"* ]]
         fi
     done
-    case_refused "text must be" '{"id": "a", "kind": "perplexity", "text": "", "window": 8, "stride": 4}'
+    case_refused "text must be" '{"id": "a", "kind": "perplexity", "text": "", "window": 8,
+        "stride": 4}'
 }
 
 @test "two suites of one name, and the same suite twice" {

@@ -21,111 +21,113 @@ static int match(const char *pattern, const char *text) /* 1, 0, or -1: refused 
     return found;
 }
 
+static const struct {
+    const char *pattern, *text;
+    int found;
+} PATTERNS[] = {
+    {"dog", "the dog ran", 1},
+    {"dog", "the do g ran", 0},
+    {"^the", "the dog", 1},
+    {"^dog", "the dog", 0},
+    {"dog$", "the dog", 1},
+    {"dog$", "the dog\n", 0}, /* the end of the text, not of a line */
+    {"d.g", "d\ng", 0},
+    {"d.g", "d\xc3\xa9g", 1}, /* one character of two bytes */
+    {"d..g", "d\xc3\xa9g", 0},
+    {"[a-c]+x", "abcx", 1},
+    {"^[^a-c]+$", "xyz", 1},
+    {"^[^a-c]+$", "xaz", 0},
+    {"[\\]\\-]", "-", 1},
+    {"[a-]", "-", 1},
+    {"\\d{3}", "a12b345", 1},
+    {"\\d{3}", "12 34", 0},
+    {"^\\d{2,3}$", "1234", 0},
+    {"^\\d{2,}$", "1234", 1},
+    {"^(ab|cd)+$", "abcdab", 1},
+    {"^(ab|cd)+$", "abcda", 0},
+    {"^(?:a|b|cc)d?$", "ccd", 1},
+    {"^a?b*c+$", "bbc", 1},
+    {"^a?b*c+$", "aab", 0},
+    {"\\bcat\\b", "a cat!", 1},
+    {"\\bcat\\b", "concat", 0},
+    {"\\Bcat", "concat", 1},
+    {"\\w\\s\\W\\S\\D", "a ! x", 0},
+    {"\\w\\s\\W\\S\\D", "a !yx", 1},
+    {"(?i)ONCE [a-z]+", "once UPON", 1},
+    {"(?i)[^a]b", "AB", 0},
+    {"\\.\\*\\(\\)", ".*()", 1},
+    {"\\n\\t", "x\n\ty", 1},
+    {"(a|)b", "b", 1},
+    {"[\xc3\xa0-\xc3\xbf]", "\xc3\xa9", 1},
+    {"^.$", "\xff", 1}, /* a byte that is no UTF-8 is a character of its own */
+    {"\xc3\xbf", "\xff", 0},
+    {"^((a{2}){2}){2}$", "aaaaaaaa", 1},
+    {"^((a{2}){2}){2}$", "aaaaaaa", 0},
+};
+
 static void patterns_match_what_they_say(void)
 {
-    static const struct {
-        const char *pattern, *text;
-        int found;
-    } cases[] = {
-        {"dog", "the dog ran", 1},
-        {"dog", "the do g ran", 0},
-        {"^the", "the dog", 1},
-        {"^dog", "the dog", 0},
-        {"dog$", "the dog", 1},
-        {"dog$", "the dog\n", 0}, /* the end of the text, not of a line */
-        {"d.g", "d\ng", 0},
-        {"d.g", "d\xc3\xa9g", 1}, /* one character of two bytes */
-        {"d..g", "d\xc3\xa9g", 0},
-        {"[a-c]+x", "abcx", 1},
-        {"^[^a-c]+$", "xyz", 1},
-        {"^[^a-c]+$", "xaz", 0},
-        {"[\\]\\-]", "-", 1},
-        {"[a-]", "-", 1},
-        {"\\d{3}", "a12b345", 1},
-        {"\\d{3}", "12 34", 0},
-        {"^\\d{2,3}$", "1234", 0},
-        {"^\\d{2,}$", "1234", 1},
-        {"^(ab|cd)+$", "abcdab", 1},
-        {"^(ab|cd)+$", "abcda", 0},
-        {"^(?:a|b|cc)d?$", "ccd", 1},
-        {"^a?b*c+$", "bbc", 1},
-        {"^a?b*c+$", "aab", 0},
-        {"\\bcat\\b", "a cat!", 1},
-        {"\\bcat\\b", "concat", 0},
-        {"\\Bcat", "concat", 1},
-        {"\\w\\s\\W\\S\\D", "a ! x", 0},
-        {"\\w\\s\\W\\S\\D", "a !yx", 1},
-        {"(?i)ONCE [a-z]+", "once UPON", 1},
-        {"(?i)[^a]b", "AB", 0},
-        {"\\.\\*\\(\\)", ".*()", 1},
-        {"\\n\\t", "x\n\ty", 1},
-        {"(a|)b", "b", 1},
-        {"[\xc3\xa0-\xc3\xbf]", "\xc3\xa9", 1},
-        {"^.$", "\xff", 1}, /* a byte that is no UTF-8 is a character of its own */
-        {"\xc3\xbf", "\xff", 0},
-        {"^((a{2}){2}){2}$", "aaaaaaaa", 1},
-        {"^((a{2}){2}){2}$", "aaaaaaa", 0},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int found = match(cases[i].pattern, cases[i].text);
-        if (found != cases[i].found) {
-            printf("# /%s/ on \"%s\"\n", cases[i].pattern, cases[i].text);
+    for (size_t i = 0; i < sizeof PATTERNS / sizeof PATTERNS[0]; i++) {
+        int found = match(PATTERNS[i].pattern, PATTERNS[i].text);
+        if (found != PATTERNS[i].found) {
+            printf("# /%s/ on \"%s\"\n", PATTERNS[i].pattern, PATTERNS[i].text);
         }
-        CHECK(found == cases[i].found);
+        CHECK(found == PATTERNS[i].found);
     }
 }
 
+static const char *const MALFORMED[] = {
+    "",
+    "(",
+    ")",
+    "a)",
+    "(a",
+    "[",
+    "[a",
+    "[]",
+    "[z-a]",
+    "[\\d-z]",
+    "*",
+    "a**",
+    "a+?",
+    "+a",
+    "a{",
+    "a{}",
+    "a{,3}",
+    "a{3,2}",
+    "a{0}",
+    "a{1001}",
+    "a{1,1001}",
+    "a{x}",
+    "\\",
+    "[\\",
+    "\\1",
+    "\\q",
+    "(?=a)b",
+    "(?<n>a)",
+    "(?P<n>a)",
+    "]",
+    "}",
+    "()*",
+    "a*",
+    "a?",
+    "^$",
+    "x|",
+    "(a{1000}){1000}",
+    "\xff",
+    "a\xc3",
+    "[[:alpha:]",
+    "(?i)",
+    "\\x41",
+    "$|a",
+};
+
 static void malformed_patterns_are_refused_EV15(void)
 {
-    static const char *const bad[] = {
-        "",
-        "(",
-        ")",
-        "a)",
-        "(a",
-        "[",
-        "[a",
-        "[]",
-        "[z-a]",
-        "[\\d-z]",
-        "*",
-        "a**",
-        "a+?",
-        "+a",
-        "a{",
-        "a{}",
-        "a{,3}",
-        "a{3,2}",
-        "a{0}",
-        "a{1001}",
-        "a{1,1001}",
-        "a{x}",
-        "\\",
-        "[\\",
-        "\\1",
-        "\\q",
-        "(?=a)b",
-        "(?<n>a)",
-        "(?P<n>a)",
-        "]",
-        "}",
-        "()*",
-        "a*",
-        "a?",
-        "^$",
-        "x|",
-        "(a{1000}){1000}",
-        "\xff",
-        "a\xc3",
-        "[[:alpha:]",
-        "(?i)",
-        "\\x41",
-        "$|a",
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        int found = match(bad[i], "a");
+    for (size_t i = 0; i < sizeof MALFORMED / sizeof MALFORMED[0]; i++) {
+        int found = match(MALFORMED[i], "a");
         if (found != -1) {
-            printf("# /%s/ was taken\n", bad[i]);
+            printf("# /%s/ was taken\n", MALFORMED[i]);
         }
         CHECK(found == -1);
     }

@@ -101,9 +101,21 @@ int store_exec(eval_store *s, const char *sql, failure *f)
                : store_fail(s, "cannot be written", f);
 }
 
+/* What goes to a file without a name is lost, and another file under it is not ours to describe. */
+static int check_in_place(const eval_store *s, failure *f)
+{
+    struct stat named, open_one;
+    if (stat(s->path, &named) != 0 || fstat(s->fd, &open_one) != 0 ||
+        named.st_ino != open_one.st_ino || named.st_dev != open_one.st_dev) {
+        return fail(f, EXIT_IO, "%s: was removed or replaced while it was in use", s->path);
+    }
+    return EXIT_OK;
+}
+
 int store_begin(eval_store *s, failure *f)
 {
-    int code = store_exec(s, "BEGIN IMMEDIATE", f);
+    int code = check_in_place(s, f);
+    code = code ? code : store_exec(s, "BEGIN IMMEDIATE", f);
     s->in_transaction = code == EXIT_OK;
     return code;
 }
@@ -266,6 +278,10 @@ static int identify(eval_store *s, int64_t *version, failure *f)
     s->in_transaction = code == EXIT_OK;
     code = code ? code : look_inside(s, version, f);
     store_rollback(s); /* nothing was written */
+    if (code ==
+        EXIT_INTERNAL) { /* these queries are right: it is the file that SQLite cannot read */
+        f->exit_code = code = EXIT_INPUT;
+    }
     return code;
 }
 
