@@ -186,7 +186,7 @@ dist/package.json: runtime/web/package.json runtime/include/slm.h
 	@mkdir -p dist
 	$(Q)sed 's/@VERSION@/$(VERSION)/' $< >$@
 
-DIST := dist/slm.wasm dist/slm.js dist/slm.d.ts dist/package.json
+DIST := dist/slm.wasm dist/slm.js dist/quality.js dist/slm.d.ts dist/package.json
 dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 	@scripts/sizes.sh $(DIST)
 

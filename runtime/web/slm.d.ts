@@ -3,7 +3,7 @@
 /** What went wrong. */
 export class SlmError extends Error {
     /** The name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or "SLM_WEB_FETCH",
-     * "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED". */
+     * "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED", "SLM_WEB_QUALITY". */
     readonly code: string;
     /** The position in the file that it speaks of; 0 if none. */
     readonly offset: number;
@@ -18,6 +18,12 @@ export interface LoadOptions {
     kv?: "f16" | "f32" | "q8_0";
     /** Verify checksums and values of all weights. Default true. */
     check?: boolean;
+    /** Refuse the model (SLM_WEB_QUALITY) unless its quality manifest is there, unedited, for these
+     * bytes, passed, and this machine computes the logits that it promises. Needs HTTPS in a
+     * browser. Default false. */
+    requireQuality?: boolean;
+    /** The manifest. Default: the model's URL or path with ".quality.json" after it. */
+    manifest?: string | URL | ArrayBuffer | ArrayBufferView;
     /** The engine. Default: slm.wasm beside slm.js. */
     wasm?: string | URL | ArrayBuffer | ArrayBufferView | WebAssembly.Module;
     /** Called as the file arrives. */
@@ -113,4 +119,6 @@ export class Slm {
     diagnostics(): Diagnostics;
     /** Lets go of the memory; later calls fail with SLM_WEB_UNLOADED. */
     unload(): void;
+    /** The quality manifest that requireQuality has found to hold (schemas/quality.schema.json). */
+    readonly quality: object | null;
 }

@@ -24,7 +24,7 @@ const BREATH_MS = 12; /* work this long, then let the event loop run */
 const READ_BYTES = 1 << 26;
 
 /** What went wrong. `code` is the name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or one of
- * "SLM_WEB_FETCH", "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED"; `offset` is the position in
+ * "SLM_WEB_FETCH", "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED", "SLM_WEB_QUALITY"; `offset` is the position in
  * the file that it speaks of, 0 if none. */
 export class SlmError extends Error {
     constructor(code, message, offset = 0, cause = undefined) {
@@ -172,6 +172,13 @@ function openSource(source, signal) {
     return openUrl(source, signal);
 }
 
+async function readText(source, signal) {
+    const from = await openSource(source, signal);
+    const bytes = new Uint8Array(from.size);
+    await from.fill(bytes, () => {});
+    return new TextDecoder().decode(bytes);
+}
+
 /* The engine's module, compiled once and shared by all models. */
 const compiled = new Map();
 
@@ -280,6 +287,7 @@ export class Slm {
     #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
     #seconds = { load: 0, prompt: 0, generate: 0, firstToken: 0 };
     #strings = {};
+    #manifest = null;
 
     /** Loads a model. source: a URL, a path (Node), or its bytes. */
     static async load(source, options = {}) {
@@ -304,8 +312,41 @@ export class Slm {
             kernels: slm.#cString(slm.#wasm.web_text(1)),
             version: slm.#cString(slm.#wasm.web_text(2)),
         };
+        if (options.requireQuality) {
+            await slm.#requireQuality(source, file, kv, options);
+        }
         slm.#seconds.load = (performance.now() - start) / 1000;
         return slm;
+    }
+
+    /* The manifest lies beside the model, or where options.manifest says (a URL, path or bytes). */
+    async #requireQuality(source, file, kv, options) {
+        const fail = (reason, cause) => {
+            this.unload();
+            return new SlmError("SLM_WEB_QUALITY", reason, 0, cause);
+        };
+        const beside = typeof source === "string" || source instanceof URL;
+        const place = options.manifest ?? (beside ? `${source}.quality.json` : undefined);
+        if (place === undefined || kv !== "f16") {
+            throw fail(place === undefined ? "requireQuality: options.manifest says where it is"
+                                           : `a cache of ${kv} was not measured, one of f16 was`);
+        }
+        const header = new DataView(this.#memory.buffer, file, 128);
+        const headerChecksum = hex(header.getBigUint64(120, true));
+        let text;
+        try {
+            text = await readText(place, options.signal);
+        } catch (e) {
+            throw fail(`the model has no quality manifest: ${e.message}`, e);
+        }
+        const { proveQuality } = await import("./quality.js");
+        this.#manifest = await proveQuality(
+            text, { headerChecksum, digest: (ids) => this.digest(Int32Array.from(ids)) }, fail);
+    }
+
+    /** The quality manifest that was required and holds, or null. */
+    get quality() {
+        return this.#manifest;
     }
 
     async #fetchFile(source, options) {

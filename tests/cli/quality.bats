@@ -21,7 +21,7 @@ m = {
     "schema": "slm-quality/1", "result": "passed", "note": "gr\u00fcn \u0001 \"x\"", "number": 0.25,
     "subject": {"sha256": hashlib.sha256(data).hexdigest(),
                 "header_checksum": "%016x" % struct.unpack("<Q", data[120:128])},
-    "logits_digest": {"kv": "f16", "prompts": [[1, 20, 300, 4, 77]], "value": digest},
+    "logits_digest": {"kv": "f16", "prompts": [{"ids": [1, 20, 300, 4, 77], "digest": digest}]},
     "volatile": {"created": 1, "seconds": 0.1},
 }
 after = None
@@ -95,7 +95,7 @@ both() { # STATUS TEXT: slm-validate and slm-run agree
 }
 
 @test "a digest that this machine does not reproduce" {
-    manifest "m['logits_digest']['value'] = '0123456789abcdef'"
+    manifest "m['logits_digest']['prompts'][0]['digest'] = '0123456789abcdef'"
     both 1 "not 0123456789abcdef"
 }
 
@@ -112,13 +112,14 @@ both() { # STATUS TEXT: slm-validate and slm-run agree
         "m.pop('schema')|schema is missing"
         "m['result'] = 7|result must be a string"
         "m.pop('subject')|subject must be an object"
-        "m['logits_digest']['prompts'] = []|must be 1 to 16 lists"
-        "m['logits_digest']['prompts'] = [[]]|has 0 token ids"
-        "m['logits_digest']['prompts'] = [[1] * 257]|has 257 token ids"
-        "m['logits_digest']['prompts'] = [[-1]]|no token id of the model"
-        "m['logits_digest']['prompts'] = [[1 << 40]]|no token id of the model"
-        "m['logits_digest']['prompts'] = [['1']]|no token id of the model"
-        "m['logits_digest']['prompts'] = {'a': 1}|must be 1 to 16 lists"
+        "m['logits_digest']['prompts'] = []|must be a list of 1 to 16"
+        "m['logits_digest']['prompts'] = [[]]|has 0 ids"
+        "m['logits_digest']['prompts'] = [{'ids': [1] * 257}]|has 257 ids"
+        "m['logits_digest']['prompts'] = [{'ids': [-1]}]|no token id of the model"
+        "m['logits_digest']['prompts'] = [{'ids': [1 << 40]}]|no token id of the model"
+        "m['logits_digest']['prompts'] = [{'ids': ['1']}]|no token id of the model"
+        "m['logits_digest']['prompts'] = [{'ids': [1]}]|digest is missing"
+        "m['logits_digest']['prompts'] = {'a': 1}|must be a list of 1 to 16"
         "m['number'] = 2**60|beyond 2^53"
         "after = lambda m: m.pop('manifest_sha256')|manifest_sha256 is missing"
     )

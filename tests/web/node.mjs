@@ -1,6 +1,7 @@
 /* node.mjs - the wasm module under Node against the native commands: same text, same logits, bit
  * for bit, for every type; errors carry their codes. */
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -208,6 +209,63 @@ await test("errors have codes", async () => {
     model.unload();
     await rejects("SLM_WEB_UNLOADED", () => model.generate("once").text());
     await rejects("SLM_WEB_UNLOADED", () => model.diagnostics());
+});
+
+await test("requireQuality: a manifest that holds, and every way in which one does not", async () => {
+    const path = native.model("Q4_K_M");
+    const at = (name) => join(native.folder, name);
+    writeFileSync(at("mini.jsonl"), '{"slm_suite": 1, "name": "mini"}\n' + JSON.stringify(
+        { id: "a", kind: "choice", prompt: "the dog was", choices: [" big", " q"], answer: 0 }));
+    const policy = (max) => JSON.stringify({ slm_policy: 1, name: "p", gates: [
+        { id: "size", kind: "resource", metric: "file_bytes", max },
+        { id: "errors", kind: "limit", suite: "mini", metric: "errors", max: 0 }] });
+    native.command("slm-eval", "run", path, at("mini.jsonl"), "--db", at("r.db"));
+    writeFileSync(at("p.json"), policy(1e9));
+    native.command("slm-eval", "gate", path, "--db", at("r.db"), "--policy", at("p.json"));
+
+    const model = await Slm.load(path, { requireQuality: true });
+    assert.equal(model.quality.result, "passed");
+    const g = model.generate(prompt, { maxTokens: 4, temperature: 0, digest: true });
+    await g.text();
+    assert.equal(g.digest, native.run(path, prompt, "-n", "4", "--temp", "0").digest);
+    model.unload();
+
+    const good = JSON.parse(readFileSync(`${path}.quality.json`, "utf8"));
+    const refuses = async (reason, manifest, source = path) => {
+        const bytes = new TextEncoder().encode(manifest);
+        await assert.rejects(Slm.load(source, { requireQuality: true, manifest: bytes }), (e) => {
+            assert.equal(e.code, "SLM_WEB_QUALITY");
+            assert.match(e.message, reason);
+            return true;
+        });
+    };
+    const sort = (v) => Array.isArray(v) ? v.map(sort) : v === null || typeof v !== "object" ? v
+        : Object.fromEntries(Object.keys(v).sort().map((k) => [k, sort(v[k])]));
+    const sealed = (change) => { // a manifest changed, and its hash with it
+        const { manifest_sha256: _, volatile: times, ...m } = structuredClone(good);
+        change(m);
+        const hash = createHash("sha256").update(JSON.stringify(sort(m))).digest("hex");
+        return JSON.stringify({ ...m, volatile: times, manifest_sha256: hash });
+    };
+    await Slm.load(path, { requireQuality: true,
+                           manifest: new TextEncoder().encode(sealed(() => {})) });
+    await refuses(/no JSON/, "{");
+    await refuses(/schema is undefined/, "{}");
+    await refuses(/was changed/, JSON.stringify({ ...good, result: "failed" }));
+    await refuses(/other bytes/, JSON.stringify(good), native.model("Q4_K"));
+    await refuses(/verdict on this model is "inconclusive"/,
+                  sealed((m) => { m.result = "inconclusive"; }));
+    await refuses(/does not compute/,
+                  sealed((m) => { m.logits_digest.prompts[1].digest = "0".repeat(16); }));
+    await refuses(/has no logits digest/, sealed((m) => { m.logits_digest.prompts = []; }));
+    await rejects("SLM_WEB_QUALITY", () => Slm.load(native.model("Q4_K"), { requireQuality: true }));
+    await rejects("SLM_WEB_QUALITY", () => Slm.load(path, { requireQuality: true, kv: "q8_0" }));
+    await rejects("SLM_WEB_QUALITY", () => Slm.load(readFileSync(path), { requireQuality: true }));
+
+    writeFileSync(at("p.json"), policy(1)); // a gate that fails
+    assert.throws(() => native.command("slm-eval", "gate", path, "--db", at("r.db"), "--policy",
+                                       at("p.json")), (e) => e.status === 1);
+    await refuses(/verdict on this model is "failed"/, readFileSync(`${path}.quality.json`, "utf8"));
 });
 
 finish();

@@ -33,7 +33,7 @@ typedef struct gate_subjects {
     int64_t model_id, baseline_id; /* rows of models; baseline 0: none */
     const char *model, *baseline;  /* names, for reasons; baseline may be NULL */
     gate_resources resources;
-    const char *digest, *reference_digest; /* of the best kernels and of the scalar reference */
+    const char *digest, *reference_digest; /* best kernels', scalar reference's */
     const char *kernels;                   /* the best ones' name */
 } gate_subjects;
 

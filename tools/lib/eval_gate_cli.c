@@ -271,8 +271,16 @@ static int find_digests(job *j)
     const char *path = given.operands[0];
     int code = quality_digest(path, given.kernels, given.threads, &j->digest, &j->f);
     code = code ? code : quality_digest(path, "ref", given.threads, &j->reference, &j->f);
-    j->subjects.digest = json_string_value(json_object_get(j->digest, "value"));
-    j->subjects.reference_digest = json_string_value(json_object_get(j->reference, "value"));
+    const json_t *ours = json_object_get(j->digest, "prompts");
+    const json_t *theirs = json_object_get(j->reference, "prompts");
+    for (size_t i = 0; code == EXIT_OK && i < json_array_size(ours); i++) {
+        const json_t *a = json_array_get(ours, i), *b = json_array_get(theirs, i);
+        j->subjects.digest = json_string_value(json_object_get(a, "digest"));
+        j->subjects.reference_digest = json_string_value(json_object_get(b, "digest"));
+        if (strcmp(j->subjects.digest, j->subjects.reference_digest) != 0) {
+            break;
+        }
+    }
     j->subjects.kernels = given.kernels;
     for (uint32_t i = 0; !given.kernels && slm_kernels_variant(i); i++) {
         j->subjects.kernels = slm_kernels_variant(i); /* the best is last */

@@ -179,42 +179,32 @@ static void add_row(void *user, size_t index, const float *logits, uint32_t n_vo
     slm_hash_update((slm_hash *)user, logits, (size_t)n_vocab * sizeof *logits);
 }
 
-/* Evaluates each prompt from an empty session; the hash takes every position's logits. */
-static int hash_prompts(model_file *m, const json_t *prompts, slm_hash *hash, failure *f)
+/* The digest of all logits of one prompt, evaluated from an empty session. */
+static int digest_prompt(model_file *m, const json_t *prompt, char digest[static 17], failure *f)
 {
-    slm_eval_options options = {.every_position = add_row, .user = hash};
-    size_t i, k;
-    json_t *prompt, *id;
-    json_array_foreach(prompts, i, prompt)
-    {
-        int32_t ids[QUALITY_MAX_PROMPT];
-        slm_error error;
-        json_array_foreach(prompt, k, id)
-        {
-            ids[k] = (int32_t)json_integer_value(id);
-        }
-        slm_session_truncate(m->session, 0, 0);
-        if (slm_session_eval(m->session, ids, json_array_size(prompt), &options, &error) !=
-            SLM_OK) {
-            return fail_status(f, m->path, &error);
-        }
+    int32_t ids[QUALITY_MAX_PROMPT];
+    size_t n = json_array_size(prompt);
+    slm_hash hash;
+    slm_error error;
+    slm_eval_options options = {.every_position = add_row, .user = &hash};
+    for (size_t i = 0; i < n; i++) {
+        ids[i] = (int32_t)json_integer_value(json_array_get(prompt, i));
     }
+    slm_hash_init(&hash, 0);
+    slm_session_truncate(m->session, 0, 0);
+    if (slm_session_eval(m->session, ids, n, &options, &error) != SLM_OK) {
+        return fail_status(f, m->path, &error);
+    }
+    snprintf(digest, 17, "%016" PRIx64, slm_hash_final(&hash));
     return EXIT_OK;
 }
 
-static int run_prompts(model_file *m, const json_t *prompts, uint32_t n_threads, uint64_t *digest,
-                       failure *f)
+static int start_session(model_file *m, uint32_t n_threads, failure *f)
 {
-    slm_session_options options = {.n_context = QUALITY_MAX_PROMPT};
-    if (options.n_context > m->info.n_context) {
-        options.n_context = m->info.n_context;
-    }
-    slm_hash hash;
-    slm_hash_init(&hash, 0);
-    int code = model_file_start(m, &options, n_threads, f);
-    code = code ? code : hash_prompts(m, prompts, &hash, f);
-    *digest = slm_hash_final(&hash);
-    return code;
+    uint32_t trained = m->info.n_context;
+    slm_session_options options = {.n_context =
+                                       trained < QUALITY_MAX_PROMPT ? trained : QUALITY_MAX_PROMPT};
+    return model_file_start(m, &options, n_threads, f);
 }
 
 /* Prompts as a manifest must have them: every id in the vocabulary, every length in the context. */
@@ -224,27 +214,43 @@ static int check_prompts(const char *path, const json_t *prompts, const slm_mode
     size_t i, k, n = json_array_size(prompts);
     json_t *prompt, *id;
     if (n < 1 || n > QUALITY_MAX_PROMPTS) {
-        return fail(f, EXIT_INPUT, "%s: logits_digest.prompts must be 1 to %d lists of token ids",
-                    path, QUALITY_MAX_PROMPTS);
+        return fail(f, EXIT_INPUT, "%s: logits_digest.prompts must be a list of 1 to %d", path,
+                    QUALITY_MAX_PROMPTS);
     }
     json_array_foreach(prompts, i, prompt)
     {
-        size_t length = json_array_size(prompt);
+        const json_t *ids = json_object_get(prompt, "ids");
+        size_t length = json_array_size(ids);
         if (length < 1 || length > QUALITY_MAX_PROMPT || length > info->n_context) {
-            return fail(f, EXIT_INPUT, "%s: logits_digest.prompts[%zu] has %zu token ids", path, i,
+            return fail(f, EXIT_INPUT, "%s: logits_digest.prompts[%zu] has %zu ids", path, i,
                         length);
         }
-        json_array_foreach(prompt, k, id)
+        json_array_foreach(ids, k, id)
         {
             json_int_t value = json_integer_value(id);
             if (!json_is_integer(id) || value < 0 || value >= (json_int_t)info->n_vocab) {
                 return fail(f, EXIT_INPUT,
-                            "%s: logits_digest.prompts[%zu][%zu] is no token id of the model", path,
-                            i, k);
+                            "%s: logits_digest.prompts[%zu].ids[%zu] is no token id of the model",
+                            path, i, k);
             }
         }
     }
     return EXIT_OK;
+}
+
+static int check_prompt(const char *path, model_file *m, json_t *prompt, failure *f)
+{
+    char got[17];
+    int code = EXIT_OK;
+    const char *want = text_of(path, prompt, "digest", &code, f);
+    code = code ? code : digest_prompt(m, json_object_get(prompt, "ids"), got, f);
+    if (code == EXIT_OK && strcmp(got, want) != 0) {
+        code = fail(f, EXIT_CHECK,
+                    "%s: this machine (kernels %s) does not compute what the manifest promises: "
+                    "logits digest %s, not %s",
+                    path, m->info.kernels, got, want);
+    }
+    return code;
 }
 
 int quality_check_digest(const char *path, const json_t *manifest, const char *model_path,
@@ -253,19 +259,12 @@ int quality_check_digest(const char *path, const json_t *manifest, const char *m
     model_file m = {.path = model_path, .file = {.fd = -1}};
     int code = EXIT_OK;
     json_t *stated = object_of(path, manifest, "logits_digest", &code, f);
-    const char *want = text_of(path, stated, "value", &code, f);
     const json_t *prompts = json_object_get(stated, "prompts");
-    uint64_t digest = 0;
-    char got[17];
     code = code ? code : model_file_open(&m, model_path, kernels, MODEL_CHECK_ALL, f);
     code = code ? code : check_prompts(path, prompts, &m.info, f);
-    code = code ? code : run_prompts(&m, prompts, n_threads, &digest, f);
-    snprintf(got, sizeof got, "%016" PRIx64, digest);
-    if (code == EXIT_OK && strcmp(got, want) != 0) {
-        code = fail(f, EXIT_CHECK,
-                    "%s: this machine (kernels %s) does not compute what the manifest promises: "
-                    "logits digest %s, not %s",
-                    path, m.info.kernels, got, want);
+    code = code ? code : start_session(&m, n_threads, f);
+    for (size_t i = 0; i < json_array_size(prompts) && code == EXIT_OK; i++) {
+        code = check_prompt(path, &m, json_array_get(prompts, i), f);
     }
     model_file_close(&m);
     return code;
@@ -326,10 +325,21 @@ static json_t *drawn_prompt(const slm_model_info *info)
     return ids_json(ids, n);
 }
 
-static int make_prompts(const model_file *m, json_t **prompts, failure *f)
+/* Appends a prompt with its digest. ids: a new reference, or NULL without memory. */
+static int add_prompt(model_file *m, json_t *prompts, json_t *ids, failure *f)
 {
-    int failed = 0, code = EXIT_OK;
-    *prompts = json_array();
+    char digest[17];
+    int code = digest_prompt(m, ids, digest, f);
+    if (code == EXIT_OK && json_array_append_new(prompts, json_pack("{s:o, s:s}", "ids", ids,
+                                                                    "digest", digest)) != 0) {
+        code = fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
+    }
+    return code;
+}
+
+static int make_prompts(model_file *m, json_t *prompts, failure *f)
+{
+    int code = EXIT_OK;
     if (m->tokenizer) {
         int32_t *ids = NULL;
         size_t n = 0;
@@ -337,28 +347,24 @@ static int make_prompts(const model_file *m, json_t **prompts, failure *f)
         n = n > TEXT_IDS ? TEXT_IDS : n;
         n = n > m->info.n_context ? m->info.n_context : n;
         if (code == EXIT_OK && n != 0) {
-            failed |= json_array_append_new(*prompts, ids_json(ids, n));
+            code = add_prompt(m, prompts, ids_json(ids, n), f);
         }
         free(ids);
     }
-    failed |= json_array_append_new(*prompts, drawn_prompt(&m->info));
-    return code || !failed ? code : fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
+    return code ? code : add_prompt(m, prompts, drawn_prompt(&m->info), f);
 }
 
 int quality_digest(const char *model_path, const char *kernels, uint32_t n_threads, json_t **digest,
                    failure *f)
 {
     model_file m = {.path = model_path, .file = {.fd = -1}};
-    json_t *prompts = NULL;
-    uint64_t value = 0;
-    char text[17];
+    json_t *prompts = json_array();
     int code = model_file_open(&m, model_path, kernels, MODEL_CHECK_ALL, f);
-    code = code ? code : make_prompts(&m, &prompts, f);
-    code = code ? code : run_prompts(&m, prompts, n_threads, &value, f);
+    code = code ? code : start_session(&m, n_threads, f);
+    code = code ? code : make_prompts(&m, prompts, f);
     model_file_close(&m);
     if (code == EXIT_OK) {
-        snprintf(text, sizeof text, "%016" PRIx64, value);
-        *digest = json_pack("{s:s, s:O, s:s}", "kv", "f16", "prompts", prompts, "value", text);
+        *digest = json_pack("{s:s, s:O}", "kv", "f16", "prompts", prompts);
         code = *digest ? EXIT_OK : fail(f, EXIT_RESOURCE, "%s: no memory", model_path);
     }
     json_decref(prompts);
