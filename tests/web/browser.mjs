@@ -31,8 +31,12 @@ function serve(path) {
     const files = {
         "/": ["tests/web/page.html", "text/html"],
         "/slm.js": ["dist/slm.js", "text/javascript"],
+        "/quality.js": ["dist/quality.js", "text/javascript"],
         "/slm.wasm": ["dist/slm.wasm", "application/wasm"],
         "/model.slm": [path, "application/octet-stream"],
+        "/model.slm.quality.json": [`${path}.quality.json`, "application/json"],
+        "/other.slm": [native.model("Q4_K"), "application/octet-stream"],
+        "/other.slm.quality.json": [`${path}.quality.json`, "application/json"],
     };
     let post;
     const posted = new Promise((resolve) => { post = resolve; });
@@ -97,6 +101,7 @@ await test("a page in Chromium gives the text and the digest of slm-run", async 
         return "no Chromium is installed";
     }
     const path = native.model("Q4_K_M");
+    native.gate(path);
     const { server, posted, port } = await serve(path);
     try {
         const result = await visit(browser, port, posted);
@@ -110,6 +115,7 @@ await test("a page in Chromium gives the text and the digest of slm-run", async 
         assert.ok(result.pieces > 1);
         assert.equal(result.code, "SLM_WEB_FETCH");
         assert.equal(result.isError, true);
+        assert.deepEqual(result.quality, ["passed", "SLM_WEB_QUALITY", "SLM_WEB_QUALITY"]);
     } finally {
         server.closeAllConnections?.();
         server.close();

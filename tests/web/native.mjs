@@ -54,3 +54,15 @@ export function logits(path, ids, ...options) {
                                                      ...options], { maxBuffer: 1 << 28 });
     return new Float32Array(Uint8Array.from(bytes).buffer);
 }
+
+/* Measures a model on one case and applies a gate on its size: writes its quality manifest. */
+export function gate(path, maxBytes = 1e9) {
+    const at = (name) => join(folder, name);
+    writeFileSync(at("mini.jsonl"), '{"slm_suite": 1, "name": "mini"}\n' + JSON.stringify(
+        { id: "a", kind: "choice", prompt: "the dog was", choices: [" big", " q"], answer: 0 }));
+    writeFileSync(at("policy.json"), JSON.stringify({ slm_policy: 1, name: "p", gates: [
+        { id: "size", kind: "resource", metric: "file_bytes", max: maxBytes },
+        { id: "errors", kind: "limit", suite: "mini", metric: "errors", max: 0 }] }));
+    command("slm-eval", "run", path, at("mini.jsonl"), "--db", at("r.db"));
+    command("slm-eval", "gate", path, "--db", at("r.db"), "--policy", at("policy.json"));
+}

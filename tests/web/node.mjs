@@ -213,16 +213,7 @@ await test("errors have codes", async () => {
 
 await test("requireQuality: a manifest that holds, and every way in which one does not", async () => {
     const path = native.model("Q4_K_M");
-    const at = (name) => join(native.folder, name);
-    writeFileSync(at("mini.jsonl"), '{"slm_suite": 1, "name": "mini"}\n' + JSON.stringify(
-        { id: "a", kind: "choice", prompt: "the dog was", choices: [" big", " q"], answer: 0 }));
-    const policy = (max) => JSON.stringify({ slm_policy: 1, name: "p", gates: [
-        { id: "size", kind: "resource", metric: "file_bytes", max },
-        { id: "errors", kind: "limit", suite: "mini", metric: "errors", max: 0 }] });
-    native.command("slm-eval", "run", path, at("mini.jsonl"), "--db", at("r.db"));
-    writeFileSync(at("p.json"), policy(1e9));
-    native.command("slm-eval", "gate", path, "--db", at("r.db"), "--policy", at("p.json"));
-
+    native.gate(path);
     const model = await Slm.load(path, { requireQuality: true });
     assert.equal(model.quality.result, "passed");
     const g = model.generate(prompt, { maxTokens: 4, temperature: 0, digest: true });
@@ -262,9 +253,7 @@ await test("requireQuality: a manifest that holds, and every way in which one do
     await rejects("SLM_WEB_QUALITY", () => Slm.load(path, { requireQuality: true, kv: "q8_0" }));
     await rejects("SLM_WEB_QUALITY", () => Slm.load(readFileSync(path), { requireQuality: true }));
 
-    writeFileSync(at("p.json"), policy(1)); // a gate that fails
-    assert.throws(() => native.command("slm-eval", "gate", path, "--db", at("r.db"), "--policy",
-                                       at("p.json")), (e) => e.status === 1);
+    assert.throws(() => native.gate(path, 1), (e) => e.status === 1);
     await refuses(/verdict on this model is "failed"/, readFileSync(`${path}.quality.json`, "utf8"));
 });
 
