@@ -56,6 +56,7 @@ add_suite() {
     kernels)
         add_programs kernels build/release 'tests/kernels/check_*.c'
         add kernels/aarch64 tests/kernels/aarch64.sh
+        add kernels/quantize_aarch64 tests/kernels/quantize_aarch64.sh
         ;;
     fuzz) add_fuzz fuzz build/release ;;
     cli) add_bats cli tests/cli ;;

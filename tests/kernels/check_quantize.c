@@ -1,7 +1,8 @@
 /* check_quantize.c - every variant of the scale search against the one of a single lane, byte for
  * byte, on random and extreme weights, with guard bytes around the group; what a group says of its
  * rows against the decoded rows; Q8_0 and Q4_0 against GGML's rule written here.
- * `--seed N` repeats a run; `--bench` times all variants.
+ * `--seed N` repeats a run; `--bench` times all variants; `--digest` prints a checksum of groups of
+ * weights that every machine makes alike, for quantize_aarch64.sh to compare.
  */
 #include <math.h>
 #include <time.h>
@@ -385,6 +386,32 @@ static int bench(void)
     return 0;
 }
 
+/* ---- One digest on every machine ------------------------------------------------------------- */
+
+static void print_digest(void)
+{
+    static uint16_t weights[SLM_GROUP_ROWS * MAX_COLS];
+    slm_source_rows in = {(const uint8_t *)weights, 2 * MAX_COLS, SLM_TYPE_BF16, 13, MAX_COLS};
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        double sum = 0.0; /* exact: no mathematical library */
+        for (int k = 0; k < 4; k++) {
+            sum += (double)(random_u32() >> 8) - 8388607.5;
+        }
+        weights[i] = bf16_from_f32((float)(sum * (random_u32() % 32 ? 0x1p-28 : 0x1p-25)));
+    }
+    for (uint32_t v = 0; v < n_variants; v++) {
+        slm_hash hash;
+        slm_hash_init(&hash, 0);
+        for (slm_type to = SLM_TYPE_Q8_0; to < SLM_TYPE_COUNT; to++) {
+            outcome o = quantize(variants[v], to, &in);
+            slm_hash_update(&hash, o.group, o.n_bytes);
+            slm_hash_update(&hash, o.check, sizeof o.check);
+            free(o.all);
+        }
+        printf("%016" PRIx64 "\n", slm_hash_final(&hash));
+    }
+}
+
 int main(int argc, char **argv)
 {
     n_variants = slm_quantizers_available(&variants);
@@ -394,6 +421,10 @@ int main(int argc, char **argv)
     state = seed * 0x9E3779B97F4A7C15u | 1;
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         return bench();
+    }
+    if (argc > 1 && strcmp(argv[1], "--digest") == 0) {
+        print_digest();
+        return test_failed_here;
     }
     printf("# seed %" PRIu64 "; variants:", seed);
     for (uint32_t v = 0; v < n_variants; v++) {
