@@ -1,7 +1,7 @@
 /* quality.js - holds a quality manifest (MODEL.slm.quality.json) against a loaded model: it was not
  * edited, speaks of these bytes, passed its gate, and this machine computes the logits it promises.
- * Loaded by slm.js only where requireQuality is set. It shows that a manifest belongs to a model, not
- * who made it: serve both from a place that you trust.
+ * Loaded by slm.js only where requireQuality is set. It shows that a manifest belongs to a model,
+ * not who made it: serve both from a place that you trust.
  */
 
 const SCHEMA = "slm-quality/1";
@@ -12,8 +12,8 @@ function canonical(value) {
         return `[${value.map(canonical).join(",")}]`;
     }
     if (value !== null && typeof value === "object") {
-        const keys = Object.keys(value).sort();
-        return `{${keys.map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(",")}}`;
+        const member = (key) => `${JSON.stringify(key)}:${canonical(value[key])}`;
+        return `{${Object.keys(value).sort().map(member).join(",")}}`;
     }
     return JSON.stringify(value);
 }

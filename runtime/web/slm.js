@@ -24,8 +24,8 @@ const BREATH_MS = 12; /* work this long, then let the event loop run */
 const READ_BYTES = 1 << 26;
 
 /** What went wrong. `code` is the name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or one of
- * "SLM_WEB_FETCH", "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED", "SLM_WEB_QUALITY"; `offset` is the position in
- * the file that it speaks of, 0 if none. */
+ * "SLM_WEB_FETCH", "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED", "SLM_WEB_QUALITY";
+ * `offset` is the position in the file that it speaks of, 0 if none. */
 export class SlmError extends Error {
     constructor(code, message, offset = 0, cause = undefined) {
         super(message, cause === undefined ? undefined : { cause });

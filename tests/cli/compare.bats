@@ -8,8 +8,8 @@ setup_file() {
     python3 - "$D/mini.jsonl" <<'PY'
 import json, sys
 lines = [{"slm_suite": 1, "name": "mini", "description": "for these tests"}]
-starts = ["the dog was", "she went to the", "he saw a", "one day the", "they had a", "the cat sat on the",
-          "mom said to", "it was a very", "the bird", "lily wanted to"]
+starts = ["the dog was", "she went to the", "he saw a", "one day the", "they had a",
+          "the cat sat on the", "mom said to", "it was a very", "the bird", "lily wanted to"]
 for i, start in enumerate(starts):
     for k, (a, b) in enumerate([(" big", " little"), (" happy", " sad"), (" tree", " house")]):
         lines.append({"id": f"c{i}-{k}", "kind": "choice", "prompt": start, "choices": [a, b],
@@ -22,7 +22,8 @@ open(sys.argv[1], "w").write("\n".join(map(json.dumps, lines)) + "\n")
 PY
     "$SLM_BIN/slm-convert" -q evals/models/tinystories-2.6m -o "$D/base.slm"
     "$SLM_BIN/slm-quantize" -q "$D/base.slm" "$D/=q4.slm" --type Q4_0
-    "$SLM_BIN/slm-eval" run "$D/=q4.slm" "$D/mini.jsonl" --db "$D/r.db" --baseline "$D/base.slm" >"$D/out"
+    "$SLM_BIN/slm-eval" run "$D/=q4.slm" "$D/mini.jsonl" --db "$D/r.db" \
+        --baseline "$D/base.slm" >"$D/out"
 }
 
 evaluate() { "$SLM_BIN/slm-eval" "$1" --db "$D/r.db" "${@:2}"; }
@@ -34,8 +35,10 @@ evaluate() { "$SLM_BIN/slm-eval" "$1" --db "$D/r.db" "${@:2}"; }
 import json, math, sqlite3, sys
 db, doc = sqlite3.connect(sys.argv[1]), json.load(open(sys.argv[2]))
 rows = db.execute("""SELECT c.name, c.kind, a.passed, b.passed, a.score, b.score FROM cases c
-    JOIN results a ON a.case_id = c.id JOIN runs ra ON ra.id = a.run_id AND ra.model_name = 'base.slm'
-    JOIN results b ON b.case_id = c.id JOIN runs rb ON rb.id = b.run_id AND rb.model_name = '=q4.slm'
+    JOIN results a ON a.case_id = c.id
+    JOIN runs ra ON ra.id = a.run_id AND ra.model_name = 'base.slm'
+    JOIN results b ON b.case_id = c.id
+    JOIN runs rb ON rb.id = b.run_id AND rb.model_name = '=q4.slm'
     """).fetchall()
 (suite,) = doc["suites"]
 assert suite["cases"] == len(rows) == 41
@@ -79,8 +82,9 @@ PY
 
 @test "what models write cannot reach the terminal [EV45]" {
     cp "$D/r.db" "$BATS_TEST_TMPDIR/x.db"
-    sqlite3 "$BATS_TEST_TMPDIR/x.db" "update results set output = 'a' || char(27) || '[2J' || char(155) ||
-        char(10) || 'b' || x'c328' where case_id = (select id from cases where name = 'g')"
+    sqlite3 "$BATS_TEST_TMPDIR/x.db" "update results set
+        output = 'a' || char(27) || '[2J' || char(155) || char(10) || 'b' || x'c328'
+        where case_id = (select id from cases where name = 'g')"
     "$SLM_BIN/slm-eval" show --db "$BATS_TEST_TMPDIR/x.db" --case g >"$BATS_TEST_TMPDIR/out"
     python3 -c "
 t = open('$BATS_TEST_TMPDIR/out', 'rb').read()
@@ -108,7 +112,8 @@ got = {(r["model"], m["slice"], m["name"]): m["value"] for r in doc["runs"] for 
 assert got == want
 yaml = open(sys.argv[2] + ".yaml").read()
 assert yaml.startswith('model-index:\n- name: "=q4.slm"\n  results:\n')
-line = f'      - type: "choice.accuracy"\n        value: {want[("=q4.slm", "", "choice.accuracy")]:.17g}\n'
+value = want[("=q4.slm", "", "choice.accuracy")]
+line = f'      - type: "choice.accuracy"\n        value: {value:.17g}\n'
 assert line in yaml
 PY
     run --separate-stderr -3 evaluate export =q4.slm --format in-toto
@@ -116,8 +121,10 @@ PY
     echo '{"slm_policy": 1, "name": "p", "gates": [
         {"id": "good", "kind": "limit", "suite": "mini", "metric": "errors", "max": 0},
         {"id": "none", "kind": "limit", "suite": "mini", "metric": "cloze.nll", "max": 0},
-        {"id": "bad", "kind": "resource", "metric": "file_bytes", "max": 0}]}' >"$BATS_TEST_TMPDIR/p.json"
-    run -1 "$SLM_BIN/slm-eval" gate "$D/=q4.slm" --db "$D/r.db" --policy "$BATS_TEST_TMPDIR/p.json" -q
+        {"id": "bad", "kind": "resource", "metric": "file_bytes", "max": 0}]}' \
+        >"$BATS_TEST_TMPDIR/p.json"
+    run -1 "$SLM_BIN/slm-eval" gate "$D/=q4.slm" --db "$D/r.db" -q \
+        --policy "$BATS_TEST_TMPDIR/p.json"
     evaluate export =q4.slm --format in-toto >"$BATS_TEST_TMPDIR/i.json"
     python3 - "$BATS_TEST_TMPDIR/i.json" "$(sha256sum <"$D/=q4.slm" | cut -d ' ' -f 1)" <<'PY'
 import json, sys

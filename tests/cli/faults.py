@@ -1,4 +1,4 @@
-"""Runs a command again and again, failing its 0th, 1st, 2nd ... call of one kind, until none is left.
+"""Runs a command again and again, failing its 0th, 1st, 2nd ... call of one kind.
 
     faults.py KIND FAIL_NTH.so OUTPUT[,OUTPUT...] COMMAND...
 

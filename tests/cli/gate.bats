@@ -5,16 +5,25 @@ bats_require_minimum_version 1.5.0
 
 setup_file() {
     SLM_BIN=$(realpath "${SLM_BIN:-bin}")
-    export SLM_BIN D="$BATS_FILE_TMPDIR" ROOT="$PWD"
-    cat >"$D/mini.jsonl" <<'JSONL'
-{"slm_suite": 1, "name": "mini", "description": "for these tests"}
-{"id": "a", "kind": "generate", "prompt": "once upon a time", "max_tokens": 4, "checks": [{"type": "contains", "value": "there"}]}
-{"id": "b", "kind": "generate", "prompt": "the sun was", "max_tokens": 2, "checks": [{"type": "exact", "value": "no model says this"}]}
-{"id": "c1", "kind": "choice", "prompt": "the dog was very", "choices": [" happy", " xyzzy"], "answer": 0}
-{"id": "c2", "kind": "choice", "prompt": "she went to the", "choices": [" park", " qqq"], "answer": 0}
-{"id": "p", "kind": "perplexity", "text": "once upon a time there was a little girl. she went to the park to play.", "window": 64, "stride": 32}
-{"id": "d", "kind": "divergence", "text": "once upon a time there was a little girl. she went to the park to play.", "window": 64, "stride": 32}
-JSONL
+    export SLM_BIN D="$BATS_FILE_TMPDIR"
+    export PPL='{"id": "ppl", "kind": "limit", "suite": "mini",
+        "metric": "perplexity.perplexity", "max": 1000}'
+    python3 - "$D/mini.jsonl" <<'PY'
+import json, sys
+text = {"text": "once upon a time there was a little girl. she went to the park to play.",
+        "window": 64, "stride": 32}
+lines = [{"slm_suite": 1, "name": "mini", "description": "for these tests"},
+         {"id": "a", "kind": "generate", "prompt": "once upon a time", "max_tokens": 4,
+          "checks": [{"type": "contains", "value": "there"}]},
+         {"id": "b", "kind": "generate", "prompt": "the sun was", "max_tokens": 2,
+          "checks": [{"type": "exact", "value": "no model says this"}]},
+         {"id": "c1", "kind": "choice", "prompt": "the dog was very",
+          "choices": [" happy", " xyzzy"], "answer": 0},
+         {"id": "c2", "kind": "choice", "prompt": "she went to the",
+          "choices": [" park", " qqq"], "answer": 0},
+         {"id": "p", "kind": "perplexity", **text}, {"id": "d", "kind": "divergence", **text}]
+open(sys.argv[1], "w").write("\n".join(map(json.dumps, lines)) + "\n")
+PY
     "$SLM_BIN/slm-convert" -q evals/models/tinystories-2.6m -o "$D/base.slm"
     "$SLM_BIN/slm-quantize" -q "$D/base.slm" "$D/q4.slm" --type Q4_K_M
     "$SLM_BIN/slm-quantize" -q "$D/base.slm" "$D/hard.slm" --type Q4_0
@@ -41,14 +50,20 @@ field() { # PYTHON EXPRESSION on m, the manifest
 }
 
 @test "verdicts and observed values are those of the database's results" {
-    policy '{"id": "ppl", "kind": "limit", "suite": "mini", "metric": "perplexity.perplexity", "max": 1000},
-        {"id": "ppl-low", "kind": "limit", "suite": "mini", "metric": "perplexity.perplexity", "max": 1.5},
-        {"id": "top1", "kind": "limit", "suite": "mini", "metric": "divergence.top1_agreement", "min": 0.1},
+    policy '{"id": "ppl", "kind": "limit", "suite": "mini",
+        "metric": "perplexity.perplexity", "max": 1000},
+        {"id": "ppl-low", "kind": "limit", "suite": "mini",
+            "metric": "perplexity.perplexity", "max": 1.5},
+        {"id": "top1", "kind": "limit", "suite": "mini",
+            "metric": "divergence.top1_agreement", "min": 0.1},
         {"id": "rec", "kind": "recovery", "suite": "mini", "metric": "perplexity.nll", "min": 0.5},
-        {"id": "rec-acc", "kind": "recovery", "suite": "mini", "metric": "choice.accuracy", "level": "high"},
-        {"id": "margin", "kind": "non_inferiority", "suite": "mini", "metric": "choice.accuracy", "margin": 0},
+        {"id": "rec-acc", "kind": "recovery", "suite": "mini",
+            "metric": "choice.accuracy", "level": "high"},
+        {"id": "margin", "kind": "non_inferiority", "suite": "mini",
+            "metric": "choice.accuracy", "margin": 0},
         {"id": "lost", "kind": "flips", "suite": "mini", "max": 0},
-        {"id": "few", "kind": "limit", "suite": "mini", "metric": "choice.accuracy", "min": 0, "min_n": 3},
+        {"id": "few", "kind": "limit", "suite": "mini",
+            "metric": "choice.accuracy", "min": 0, "min_n": 3},
         {"id": "file", "kind": "resource", "metric": "file_bytes", "max": 1}'
     run -1 gate q4
     [[ "$output" == *"ppl-low "*"failed: "* ]]
@@ -65,7 +80,8 @@ def rows(model, kind, columns):
 def nll(model):
     blob = db.execute("""SELECT v.data FROM vectors v JOIN results x ON x.id = v.result_id
         JOIN runs r ON r.id = x.run_id JOIN cases c ON c.id = x.case_id
-        WHERE r.model_name = ? AND v.name = 'nll' AND c.kind = 'perplexity'""", (model,)).fetchone()[0]
+        WHERE r.model_name = ? AND v.name = 'nll' AND c.kind = 'perplexity'""",
+        (model,)).fetchone()[0]
     values = struct.unpack(f"<{len(blob) // 8}d", blob)
     return sum(values) / len(values)
 
@@ -92,7 +108,7 @@ PY
 }
 
 @test "the manifest: its schema, its hash, the same twice, and it holds for the model" {
-    policy '{"id": "ppl", "kind": "limit", "suite": "mini", "metric": "perplexity.perplexity", "max": 1000}'
+    policy "$PPL"
     run -0 gate q4
     python3 tests/lib/json_schema.py schemas/policy.schema.json <"$T/p.json"
     python3 tests/lib/json_schema.py schemas/quality.schema.json <"$T/m.json"
@@ -120,7 +136,8 @@ PY
 @test "a model quantized too hard fails on divergence" {
     kl=$(sqlite3 "$D/r.db" "select (select value from metrics m join runs r on r.id = m.run_id where
         r.model_name = 'q4.slm' and m.name = 'divergence.kl_mean' and slice = '') * 2")
-    policy "{\"id\": \"kl\", \"kind\": \"limit\", \"suite\": \"mini\", \"metric\": \"divergence.kl_mean\", \"max\": $kl}"
+    policy "{\"id\": \"kl\", \"kind\": \"limit\", \"suite\": \"mini\",
+        \"metric\": \"divergence.kl_mean\", \"max\": $kl}"
     run -0 gate q4
     run -1 gate hard
     [[ "$output" == *"kl "*"failed: "*" is above "* ]]
@@ -136,24 +153,30 @@ PY
     sed -i 's/scale\[0\] = a & low6;/scale[0] = (a \& low6) ^ vu_splat(1);/' \
         "$T/src/runtime/kernels/matmul_q.h"
     run ! cmp runtime/kernels/matmul_q.h "$T/src/runtime/kernels/matmul_q.h"
-    make -s -C "$T/src" -j2 CFLAGS=-O1 bin/slm-eval bin/slm-run >"$T/log" 2>&1 || { tail "$T/log"; false; }
-    policy '{"id": "ppl", "kind": "limit", "suite": "mini", "metric": "perplexity.perplexity", "max": 1000}'
+    make -s -C "$T/src" -j2 CFLAGS=-O1 bin/slm-eval bin/slm-run >"$T/log" 2>&1 ||
+        { tail "$T/log"; false; }
+    policy "$PPL"
     gate q4 -q
     run -1 "$T/src/bin/slm-run" "$D/q4.slm" --manifest "$T/m.json" -p once -n 2
     [[ "$output" == *"does not compute what the manifest promises"* ]]
     if [ "$("$SLM_BIN/slm-run" --help | sed -n 's/.*kernels here: //p')" != ref ]; then
-        run -1 "$T/src/bin/slm-eval" gate "$D/q4.slm" --db "$D/r.db" --policy "$T/p.json" -o "$T/m.json"
+        run -1 "$T/src/bin/slm-eval" gate "$D/q4.slm" --db "$D/r.db" --policy "$T/p.json" \
+            -o "$T/m.json"
         [[ "$output" == *"logits-digest "*"failed: kernels "* ]]
     fi
 }
 
 @test "what was not measured is inconclusive, exit 6" {
     for gate in \
-        '"kind": "limit", "suite": "other", "metric": "errors", "max": 0|no complete run of suite other' \
-        '"kind": "limit", "suite": "mini", "metric": "cloze.nll", "max": 9|has no figure cloze.nll' \
+        '"kind": "limit", "suite": "other",
+            "metric": "errors", "max": 0|no complete run of suite other' \
+        '"kind": "limit", "suite": "mini",
+            "metric": "cloze.nll", "max": 9|has no figure cloze.nll' \
         '"kind": "limit", "suite": "mini", "metric": "errors", "slice": "tag", "max": 9|for tag' \
-        '"kind": "flips", "suite": "mini", "metric": "cloze.nll", "max": 0|no case of suite mini has a verdict' \
-        '"kind": "non_inferiority", "suite": "mini", "metric": "cloze.accuracy", "margin": 0|no case of suite mini counts'; do
+        '"kind": "flips", "suite": "mini",
+            "metric": "cloze.nll", "max": 0|no case of suite mini has a verdict' \
+        '"kind": "non_inferiority", "suite": "mini",
+            "metric": "cloze.accuracy", "margin": 0|no case of suite mini counts'; do
         policy "{\"id\": \"x\", ${gate%|*}}"
         run -6 gate q4
         [[ "$output" == *"x "*"inconclusive: "*"${gate#*|}"* ]] || { echo "$output"; false; }
@@ -182,10 +205,13 @@ PY
         "{$good, \"max\": 1}, {$good, \"max\": 1}|the id stands twice" \
         '{"id": "logits-digest", "kind": "flips", "suite": "s", "max": 1}|the id stands twice' \
         '{"id": "x", "kind": "recovery", "suite": "s", "metric": "m"}|needs either min or level' \
-        '{"id": "x", "kind": "recovery", "suite": "s", "metric": "m", "level": "low"}|must be standard or high' \
-        '{"id": "x", "kind": "non_inferiority", "suite": "s", "metric": "m", "margin": -1}|margin must be a number from 0' \
+        '{"id": "x", "kind": "recovery", "suite": "s",
+            "metric": "m", "level": "low"}|must be standard or high' \
+        '{"id": "x", "kind": "non_inferiority", "suite": "s",
+            "metric": "m", "margin": -1}|margin must be a number from 0' \
         '{"id": "x", "kind": "resource", "metric": "speed", "max": 1}|metric must be file_bytes' \
-        '{"id": "x", "kind": "resource", "suite": "s", "metric": "file_bytes", "max": 1}|belongs to no suite'; do
+        '{"id": "x", "kind": "resource", "suite": "s",
+            "metric": "file_bytes", "max": 1}|belongs to no suite'; do
         policy "${case%|*}"
         run --separate-stderr -3 gate q4
         [[ "$stderr" == *"p.json: "*"${case##*|}"* || "$stderr" == *"p.json: "*"${case#*|}"* ]] ||
@@ -198,14 +224,16 @@ PY
 }
 
 @test "usage and I/O errors" {
-    policy '{"id": "ppl", "kind": "limit", "suite": "mini", "metric": "perplexity.perplexity", "max": 1000}'
+    policy "$PPL"
     run -2 "$SLM_BIN/slm-eval" gate "$D/q4.slm" --policy "$T/p.json"
     run -2 "$SLM_BIN/slm-eval" gate "$D/q4.slm" --db "$D/r.db"
-    run --separate-stderr -4 "$SLM_BIN/slm-eval" gate "$D/q4.slm" --db "$T/no.db" --policy "$T/p.json"
+    run --separate-stderr -4 "$SLM_BIN/slm-eval" gate "$D/q4.slm" --db "$T/no.db" \
+        --policy "$T/p.json"
     [[ "$stderr" == *"no.db: cannot be opened"* ]]
     [ ! -e "$T/no.db" ]
     "$SLM_BIN/slm-quantize" -q "$D/base.slm" "$T/q6.slm" --type Q6_K
-    run --separate-stderr -3 "$SLM_BIN/slm-eval" gate "$T/q6.slm" --db "$D/r.db" --policy "$T/p.json"
+    run --separate-stderr -3 "$SLM_BIN/slm-eval" gate "$T/q6.slm" --db "$D/r.db" \
+        --policy "$T/p.json"
     [[ "$stderr" == *"has no results of these bytes"* ]]
     same=("$SLM_BIN/slm-eval" gate "$D/q4.slm" --db "$D/r.db" --policy "$T/p.json" -o)
     run --separate-stderr -2 "${same[@]}" "$D/q4.slm"

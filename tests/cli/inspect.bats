@@ -169,7 +169,7 @@ assert b'\x1b' not in t and b'\xc2\x9b' not in t and b'\x9b' not in t"
     python3 -c "
 import struct
 open('$T/m.gguf', 'wb').write(b'GGUF' + struct.pack('<IQQ', 3, 10**6, 0) + bytes(1000))"
-    # A sanitizer reserves terabytes of addresses, so its own limit on one allocation stands in there.
+    # A sanitizer reserves terabytes of addresses: its own limit on an allocation stands in.
     local kib=1000000
     if grep -q __asan_init "$SLM_BIN/slm-convert"; then kib=unlimited; fi
     export ASAN_OPTIONS="${ASAN_OPTIONS:-}:max_allocation_size_mb=500"

@@ -8,7 +8,8 @@ setup_file() {
     export SLM_BIN MODEL="$BATS_FILE_TMPDIR/model.slm" IDS="$BATS_FILE_TMPDIR/ids"
     "$SLM_BIN/slm-convert" -q evals/models/tinystories-2.6m -o "$MODEL"
     python3 -c "import struct; open('$IDS', 'wb').write(struct.pack('<5i', 1, 20, 300, 4, 77))"
-    "$SLM_BIN/slm-run" "$MODEL" --ids "$IDS" -n 0 --logits-digest | tail -n 1 >"$BATS_FILE_TMPDIR/digest"
+    "$SLM_BIN/slm-run" "$MODEL" --ids "$IDS" -n 0 --logits-digest |
+        tail -n 1 >"$BATS_FILE_TMPDIR/digest"
     cat >"$BATS_FILE_TMPDIR/make.py" <<'PY'
 import hashlib, json, struct, sys
 
@@ -45,9 +46,11 @@ manifest() { # CHANGE: Python statements on m
 }
 
 both() { # STATUS TEXT: slm-validate and slm-run agree
-    run --separate-stderr -"$1" "$SLM_BIN/slm-validate" "$T/m.slm" --manifest "$T/m.slm.quality.json"
+    run --separate-stderr -"$1" "$SLM_BIN/slm-validate" "$T/m.slm" \
+        --manifest "$T/m.slm.quality.json"
     [[ "$stderr" == *"$2"* ]] || { echo "$stderr"; false; }
-    run --separate-stderr -"$1" "$SLM_BIN/slm-run" "$T/m.slm" --require-quality -p once -n 2 --temp 0
+    run --separate-stderr -"$1" "$SLM_BIN/slm-run" "$T/m.slm" --require-quality -p once \
+        -n 2 --temp 0
     [[ "$stderr" == *"$2"* ]] || { echo "$stderr"; false; }
     [ "$1" -eq 0 ] || [ -z "$output" ]
 }

@@ -9,7 +9,8 @@ bats_require_minimum_version 1.5.0
     python3 tests/lib/json_schema.py schemas/quality.schema.json \
         <"$BATS_TEST_TMPDIR/tinystories-q4km.slm.quality.json"
     python3 tests/lib/json_schema.py schemas/policy.schema.json <evals/gates/default.json
-    # The README quotes this database; after a change: readme_queries.py build/gate/results.db --write
+    # The README quotes this database. After a change: make gate, then
+    # readme_queries.py build/gate/results.db --write
     python3 tests/golden/readme_queries.py "$BATS_TEST_TMPDIR/results.db"
     # The same evidence again: nothing is evaluated twice, and the manifest is the same but for
     # what is volatile.

@@ -10,7 +10,8 @@ import sys
 FIRST, LAST = "<!-- queries:", "<!-- end of queries -->"
 QUESTIONS = [
     ("How good is each model now?",
-     "select model, metric, n, value, low, high from latest where suite = 'text' and metric like 'p%y'"),
+     "select model, metric, n, value, low, high from latest "
+     "where suite = 'text' and metric like 'p%y'"),
     ("Which cases passed before and fail now?",
      "select suite, case_name, against from regressions"),
     ("Which figures moved, and for better or worse?",

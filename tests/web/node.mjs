@@ -211,7 +211,7 @@ await test("errors have codes", async () => {
     await rejects("SLM_WEB_UNLOADED", () => model.diagnostics());
 });
 
-await test("requireQuality: a manifest that holds, and every way in which one does not", async () => {
+await test("requireQuality: a manifest that holds, and how one may not", async () => {
     const path = native.model("Q4_K_M");
     native.gate(path);
     const model = await Slm.load(path, { requireQuality: true });
@@ -249,12 +249,14 @@ await test("requireQuality: a manifest that holds, and every way in which one do
     await refuses(/does not compute/,
                   sealed((m) => { m.logits_digest.prompts[1].digest = "0".repeat(16); }));
     await refuses(/has no logits digest/, sealed((m) => { m.logits_digest.prompts = []; }));
-    await rejects("SLM_WEB_QUALITY", () => Slm.load(native.model("Q4_K"), { requireQuality: true }));
+    const required = { requireQuality: true };
+    await rejects("SLM_WEB_QUALITY", () => Slm.load(native.model("Q4_K"), required));
     await rejects("SLM_WEB_QUALITY", () => Slm.load(path, { requireQuality: true, kv: "q8_0" }));
     await rejects("SLM_WEB_QUALITY", () => Slm.load(readFileSync(path), { requireQuality: true }));
 
     assert.throws(() => native.gate(path, 1), (e) => e.status === 1);
-    await refuses(/verdict on this model is "failed"/, readFileSync(`${path}.quality.json`, "utf8"));
+    const failed = readFileSync(`${path}.quality.json`, "utf8");
+    await refuses(/verdict on this model is "failed"/, failed);
 });
 
 finish();
