@@ -88,19 +88,34 @@ function visit(port, profile) {
 
 // ---- In turns -----------------------------------------------------------------------------------
 
+// What our own native kernels of a comparable machine (256-bit vectors, no VNNI) do.
+function native(slm, { prompt, gen, threads }) {
+    const document = JSON.parse(run(`${bin}/slm-bench`, [
+        slm, "--kernels", "avx2", "--threads", threads, "--prompt", prompt, "--gen", gen,
+        "--depth", `0,${prompt}`, "--repeat", 1, "--json"]));
+    const of = (kind, depth) => document.results.find(
+        (r) => r.kind === kind && r.depth === depth).tokens_per_second;
+    return { prefill: of("prefill", 0), decode: of("decode", prompt) };
+}
+
 async function compare(order, files, threads) {
-    const work_ = { prompt: Number(o.prompt), gen: Number(o.gen), threads };
-    const about = { ours: await order({ engine: "slm", action: "load", ...work_ }),
-                    peer: await order({ engine: "wllama", action: "load", ...work_ }) };
-    const rates = { ours: { prefill: [], decode: [] }, peer: { prefill: [], decode: [] } };
+    const task = { prompt: Number(o.prompt), gen: Number(o.gen), threads };
+    const about = { ours: await order({ engine: "slm", action: "load", ...task }),
+                    peer: await order({ engine: "wllama", action: "load", ...task }) };
+    const rates = Object.fromEntries(["ours", "peer", "avx2"].map(
+        (who) => [who, { prefill: [], decode: [] }]));
+    const add = (who, answer) => {
+        rates[who].prefill.push(answer.prefill);
+        rates[who].decode.push(answer.decode);
+    };
     for (let i = 0; i < Number(o.rounds); i++) {
-        for (const [who, engine] of [["ours", "slm"], ["peer", "wllama"]]) {
-            const answer = await order({ engine, action: "run", ...work_ });
-            rates[who].prefill.push(answer.prefill);
-            rates[who].decode.push(answer.decode);
+        add("ours", await order({ engine: "slm", action: "run", ...task }));
+        add("peer", await order({ engine: "wllama", action: "run", ...task }));
+        if (process.arch === "x64") {
+            add("avx2", native(files.slm, task));
         }
     }
-    const result = { part: "browser", shape, type, ...work_, machine: machine(), about,
+    const result = { part: "browser", shape, type, ...task, machine: machine(), about,
                      browser: run(o.browser, ["--version"]).trim(),
                      peer_release: `wllama ${JSON.parse(fs.readFileSync(
                          path.join(wllama, "package.json"))).version}`,
@@ -108,6 +123,10 @@ async function compare(order, files, threads) {
     for (const kind of ["prefill", "decode"]) {
         const ratio = ratios(rates.ours[kind], rates.peer[kind]);
         result[kind] = { ours: summary(rates.ours[kind]), peer: summary(rates.peer[kind]), ratio };
+        if (rates.avx2[kind].length) {
+            result[kind].avx2 = summary(rates.avx2[kind]);
+            result[kind].avx2_ratio = ratios(rates.ours[kind], rates.avx2[kind]);
+        }
         console.log(`browser ${shape} ${type} ${threads} threads ${kind}: ours ` +
                     `${result[kind].ours.median.toFixed(1)}, wllama ` +
                     `${result[kind].peer.median.toFixed(1)} tokens/s, ratio ` +

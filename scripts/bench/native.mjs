@@ -97,7 +97,7 @@ async function takeTurns(files, threads, peer) {
                      kernels: last.decode.kernels, version: last.version,
                      weight_bytes: last.weight_bytes, peer_release: peer.about.release,
                      peer_system: peer.about.system, peer_threads: peer.about.threads,
-                     ...JSON.parse(fs.readFileSync(files.facts)),
+                     binding_ms, ...JSON.parse(fs.readFileSync(files.facts)),
                      macs: last.prefill.macs_per_second / last.prefill.tokens_per_second,
                      read: summary(machineRates.read), peak: summary(machineRates.peak) };
     for (const kind of ["prefill", "decode"]) {
@@ -120,7 +120,19 @@ async function takeTurns(files, threads, peer) {
                      JSON.stringify(result, null, 1));
 }
 
+// What a token costs the peer besides its weights: calls from JavaScript, building a graph.
+async function bindingMs() {
+    const peer = await startPeer(makeModels(work, bin, "tiny", "Q8_0").gguf, 1);
+    const rates = [];
+    for (let i = 0; i < 4; i++) {
+        rates.push((await peer.rate("decode", 128)).rate);
+    }
+    peer.worker.kill("SIGKILL");
+    return 1e3 / Math.max(...rates);
+}
+
 const files = makeModels(work, bin, shape, type);
+const binding_ms = await bindingMs();
 for (const threads of o.threads.split(",")) {
     await compare(files, Number(threads)).catch((error) => {
         console.error(`${shape} ${type} ${threads} threads: ${error.message}`);

@@ -61,3 +61,7 @@ each() { # KINDS OUTPUT COMMAND...
     each "memory map open read write sync rename" out.f32 \
         slm-run "$MODEL" --ids "$BATS_FILE_TMPDIR/ids" --logits-out out.f32
 }
+
+@test "slm-bench, making a model" {
+    each "memory write sync rename" out.slm slm-bench -s tiny --type Q4_K_M --write out.slm
+}
