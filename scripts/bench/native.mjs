@@ -55,9 +55,9 @@ async function startPeer(gguf, threads) {
     return { worker, about, rate };
 }
 
-function ours(slm, threads) {
+function ours(slm, threads, ...more) {
     const text = run(`${bin}/slm-bench`, [slm, "--threads", threads, "--prompt", prompt, "--gen",
-                                          gen, "--repeat", 1, "--json"].map(String));
+                                          gen, "--repeat", 1, "--json", ...more]);
     const document = JSON.parse(text);
     const of = (kind) => document.results.find((r) => r.kind === kind);
     return { prefill: of("prefill"), decode: of("decode"), version: document.version,
@@ -93,10 +93,13 @@ async function takeTurns(files, threads, peer) {
             cpu.peer[kind].push(theirs.cpu);
         }
     }
+    const profiled = ours(files.slm, threads, "--profile");
     const result = { part: "native", shape, type, threads, prompt, gen, machine: machine(),
                      kernels: last.decode.kernels, version: last.version,
                      weight_bytes: last.weight_bytes, peer_release: peer.about.release,
                      peer_system: peer.about.system, peer_threads: peer.about.threads,
+                     outside: { prefill: profiled.prefill.profile.outside_matrices,
+                                decode: profiled.decode.profile.outside_matrices },
                      binding_ms, ...JSON.parse(fs.readFileSync(files.facts)),
                      macs: last.prefill.macs_per_second / last.prefill.tokens_per_second,
                      read: summary(machineRates.read), peak: summary(machineRates.peak) };

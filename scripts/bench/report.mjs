@@ -42,7 +42,8 @@ function nativePart() {
         percent(r.decode.ours.median * r.weight_bytes, r.read.median),
         `${(r.prefill.ours.median * r.macs / 1e9).toFixed(0)}`,
         `${(r.peak.median / 1e9).toFixed(0)}`,
-        percent(r.prefill.ours.median * r.macs, r.peak.median)]);
+        percent(r.prefill.ours.median * r.macs, r.peak.median),
+        `${percent(r.outside.prefill, 1)} / ${percent(r.outside.decode, 1)}`]);
     const weights = native.filter((r) => r.threads === native[0].threads).map((r) => [
         r.shape, r.type, `${(r.weight_bytes / 1e6).toFixed(1)}`,
         `${(r.tensor_bytes / 1e6).toFixed(1)}`,
@@ -67,10 +68,12 @@ ${table(["shape", "type", "threads", "measured", "slm", "llama.cpp", "ratio", "p
          "had cores"], rows)}
 
 What the machine could do, with the same threads: GB/s that merely reading the weights reaches, and
-GMAC/s of the kernel's multiplying instruction on registers alone.
+GMAC/s of the kernel's multiplying instruction on registers alone. "outside": the share of the
+threads' time in prefill and in decoding that is not spent multiplying matrices (\`slm-bench
+--profile\`).
 
 ${table(["shape", "type", "threads", "kernels", "decode GB/s", "reading", "", "prefill GMAC/s",
-         "peak", ""], limits)}
+         "peak", "", "outside"], limits)}
 
 llama.cpp has no K-quants for rows that are not a multiple of 256 (SmolLM2: 576, Qwen2.5-0.5B: 896).
 There its file has the types that its own quantizer falls back to, and is larger:
