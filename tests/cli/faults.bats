@@ -52,7 +52,7 @@ each() { # KINDS OUTPUT COMMAND...
 
 @test "slm-validate and slm-tokenizer" {
     each "memory map open read" - slm-validate "$MODEL"
-    each "memory map open read" - slm-tokenizer info "$MODEL"
+    each "memory map open" - slm-tokenizer info "$MODEL"
 }
 
 @test "slm-run" {
