@@ -37,6 +37,7 @@ need_for_tests() {
     need_for_demo
     need bats bats "tests of the commands"
     need python3 python3 "compares logits in tests"
+    need sqlite3 sqlite3 "asks the databases of results, in tests"
     need c++ build-essential "checks that the header is good C++"
 }
 
