@@ -153,29 +153,52 @@ WASM_CC ?= $(shell command -v clang-19 || command -v clang || echo clang-19)
 WASM_LD ?= $(shell command -v wasm-ld-19 || command -v wasm-ld || echo wasm-ld-19)
 endif
 W := build/wasm
-WASM_SRC := $(PORTABLE_SRC) $(wildcard runtime/kernels/simd128.c) runtime/port/wasm.c \
-    runtime/web/exports.c
-WASM_OBJ := $(WASM_SRC:%.c=$(W)/%.o)
 WASM_CFLAGS := --target=wasm32 -msimd128 -mbulk-memory -msign-ext -mnontrapping-fptoint -std=c11 \
     -ffreestanding -nostdlibinc -fvisibility=hidden -ffunction-sections -fdata-sections \
     -isystem runtime/port/freestanding -DNDEBUG $(NUMERICS) $(WARNINGS) -MMD -MP
-WASM_LDFLAGS := --no-entry --strip-all --gc-sections --stack-first -z stack-size=262144 -O2
-$(W)/%.o: WASM_OPT := -Oz
-$(W)/runtime/kernels/%.o $(W)/runtime/base/mathf.o: WASM_OPT := -O2
-$(W)/runtime/port/wasm.o: WASM_OPT := -Oz -fno-builtin
+WASM_LDFLAGS := --no-entry --strip-all --gc-sections --stack-first -z stack-size=262144 \
+    --compress-relocations -O2
+# The maximum is what a memory may have at most; slm.js makes it as small as the model allows.
+WASM_SHARED := --import-memory --shared-memory --initial-memory=1048576 --max-memory=4294967296 \
+    --export=__stack_pointer
 
-$(W)/%.o: %.c
-	@mkdir -p $(@D)
-	$(if $(Q),@echo "  WASM  $<")
-	$(Q)$(WASM_CC) $(WASM_OPT) $(WASM_CFLAGS) $(RUNTIME_INC) -c $< -o $@
+# A module for each kind of kernels and of memory: slm.wasm (SIMD128), slm-relaxed16.wasm and
+# slm-relaxed32.wasm, each with -threads too. Objects lie in one/ or threads/, by memory.
+WASM_SRC := $(filter-out runtime/kernels/ref.c runtime/kernels/select.c,$(PORTABLE_SRC)) \
+    runtime/port/wasm.c runtime/web/exports.c
+WASM_KERNELS := simd128 relaxed16 relaxed32
+WASM_one := $(WASM_SRC) runtime/port/wasm_one.c
+WASM_threads := $(WASM_SRC) $(addprefix runtime/port/,team.c pace.c wasm_threads.c)
+FLAGS_threads := -matomics
+LDFLAGS_threads := --import-memory --shared-memory --initial-memory=1048576 \
+    --max-memory=4294967296 --export=__stack_pointer # slm.js sets a maximum of its own
 
-$(W)/slm.wasm: $(WASM_OBJ)
-	$(if $(Q),@echo "  LD    $@")
-	$(Q)$(WASM_LD) $(WASM_LDFLAGS) -o $@ $^
+# Fast where time goes, small elsewhere. wasm.c must not have its loops turned into calls of
+# themselves.
+wasm_opt = $(if $(filter runtime/kernels/% runtime/base/mathf.c,$1),-O2,-Oz) \
+    $(if $(filter runtime/port/wasm.c,$1),-fno-builtin)
+define wasm_objects # FOLDER FLAGS
+$(W)/$1/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(if $$(Q),@echo "  WASM  $$< ($1)")
+	$$(Q)$$(WASM_CC) $$(call wasm_opt,$$<) $$(WASM_CFLAGS) $2 $$(RUNTIME_INC) -c $$< -o $$@
+endef
+wasm_name = slm$(patsubst %,-%,$(filter-out simd128,$2))$(patsubst %,-%,$(filter-out one,$1)).wasm
+define wasm_module # MEMORY KERNELS
+$(call wasm_objects,$1-$2,$(FLAGS_$1) $(if $(filter relaxed%,$2),-mrelaxed-simd) \
+    -DSLM_ONLY_KERNELS=slm_kernels_$2)
+$(W)/$(call wasm_name,$1,$2): \
+    $(WASM_$1:%.c=$(W)/$1/%.o) $(patsubst %,$(W)/$1-$2/runtime/kernels/%.o,$2 select)
+	$$(if $$(Q),@echo "  LD    $$@")
+	$$(Q)$$(WASM_LD) $$(WASM_LDFLAGS) $$(LDFLAGS_$1) -o $$@ $$^
+WASM_MODULES += $(call wasm_name,$1,$2)
+endef
+$(foreach memory,one threads,$(eval $(call wasm_objects,$(memory),$(FLAGS_$(memory))))\
+    $(foreach kernels,$(WASM_KERNELS),$(eval $(call wasm_module,$(memory),$(kernels)))))
 
-wasm: $(W)/slm.wasm ## build build/wasm/slm.wasm
+wasm: $(WASM_MODULES:%=$(W)/%) ## build the WebAssembly modules into build/wasm/
 
-dist/slm.wasm: $(W)/slm.wasm
+dist/%.wasm: $(W)/%.wasm
 	@mkdir -p dist
 	$(Q)cp $< $@
 dist/%: runtime/web/%
@@ -186,7 +209,8 @@ dist/package.json: runtime/web/package.json runtime/include/slm.h
 	@mkdir -p dist
 	$(Q)sed 's/@VERSION@/$(VERSION)/' $< >$@
 
-DIST := dist/slm.wasm dist/slm.js dist/quality.js dist/slm.d.ts dist/package.json
+DIST := $(WASM_MODULES:%=dist/%) dist/slm.js dist/slm-thread.js dist/quality.js dist/slm.d.ts \
+    dist/package.json
 dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 	@scripts/sizes.sh $(DIST)
 

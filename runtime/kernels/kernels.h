@@ -141,8 +141,8 @@ void slm_kv_load_value(uint32_t kv_type, const uint8_t *block, uint32_t head, ui
 /* The same from a head whose elements follow each other, as values do. */
 void slm_kv_decode(uint32_t kv_type, const uint8_t *head, uint32_t n, float *x);
 
-/* The variants compiled into this build that this machine can run, best last; ref is always first.
- * Returns their number; table[] is static storage. */
+/* The variants compiled into this build that this machine can run, best last; ref is first, but
+ * in WebAssembly. Returns their number; table[] is static storage. */
 uint32_t slm_kernels_available(const slm_kernels *const **table);
 
 /* The variant of that name, or the best one for NULL; NULL if it is not available. */

@@ -88,11 +88,8 @@ uint32_t slm_kernels_available(const slm_kernels *const **table)
 
 #else
 
-#if defined(__wasm_relaxed_simd__)
-static const slm_kernels *const ALL[] = {&slm_kernels_ref, &slm_kernels_relaxed32,
-                                         &slm_kernels_relaxed16};
-#elif defined(__wasm_simd128__)
-static const slm_kernels *const ALL[] = {&slm_kernels_ref, &slm_kernels_simd128};
+#if defined(SLM_ONLY_KERNELS) /* a WebAssembly module has one variant, and slm.js has chosen it */
+static const slm_kernels *const ALL[] = {&SLM_ONLY_KERNELS};
 #else
 static const slm_kernels *const ALL[] = {&slm_kernels_ref};
 #endif

@@ -4,8 +4,9 @@
 #include <string.h>
 
 /* Seconds: a measurement must span several of a scheduler's time slices; trials become rarer as
- * they fail. */
+ * they fail, and are rare enough for what they take. */
 static const double MEASURE = 0.06, SHORTEST_INTERVAL = 0.25, LONGEST_INTERVAL = 2.0;
+static const double LEAST_DUTY = 20;
 static const double LOST_SHARE = 0.05; /* of the time: less does not show */
 static const double CLEAR_GAIN = 0.95; /* of the cost: what more threads must reach */
 
@@ -26,7 +27,12 @@ static double smaller(double a, double b)
     return a < b ? a : b;
 }
 
-static void end_trial(slm_pace *pace, double now, double cost)
+static double larger(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+static void end_trial(slm_pace *pace, double now, double seconds, double cost)
 {
     bool won =
         pace->trying < pace->best ? cost < pace->best_cost : cost < pace->best_cost * CLEAR_GAIN;
@@ -35,7 +41,7 @@ static void end_trial(slm_pace *pace, double now, double cost)
         pace->best_cost = cost;
     }
     pace->interval = won ? SHORTEST_INTERVAL : smaller(2 * pace->interval, LONGEST_INTERVAL);
-    pace->next_trial = now + pace->interval;
+    pace->next_trial = now + larger(pace->interval, LEAST_DUTY * seconds);
     pace->trying = 0;
 }
 
@@ -58,9 +64,10 @@ void slm_pace_note(slm_pace *pace, double now, double seconds, double n_units, d
     }
     double cost = pace->seconds / pace->units;
     bool disturbed = pace->lost > LOST_SHARE * pace->seconds;
+    double measured = pace->seconds;
     pace->seconds = pace->units = pace->lost = 0;
     if (pace->trying) {
-        end_trial(pace, now, cost);
+        end_trial(pace, now, measured, cost);
         return;
     }
     pace->best_cost = pace->best_cost > 0 ? (pace->best_cost + cost) / 2 : cost;

@@ -74,6 +74,11 @@ uint32_t team_spins(void)
     return (uint32_t)spins + 1;
 }
 
+bool team_clock_runs(void)
+{
+    return true;
+}
+
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 static void *thread_main(void *argument)

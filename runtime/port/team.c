@@ -66,7 +66,6 @@ static uint32_t work(slm_team *team, uint32_t thread)
 
 void team_serve(slm_team *team, uint32_t index)
 {
-    atomic_fetch_add(&team->n_serving, 1);
     while (!atomic_load(&team->stopping)) {
         uint32_t number = atomic_load(&team->number.value);
         uint32_t n_active = atomic_load(&team->n_active.value);
@@ -85,7 +84,6 @@ void team_serve(slm_team *team, uint32_t index)
             sleep_on(&team->number, number);
         }
     }
-    atomic_fetch_sub(&team->n_serving, 1);
 }
 
 /* ---- The caller ------------------------------------------------------------------------------ */
@@ -164,7 +162,7 @@ void slm_team_begin(slm_team *team, uint32_t n_tokens)
     if (!team || n_tokens == 0) {
         return;
     }
-    team->pace = &team->paces[pace_index(n_tokens)];
+    team->pace = &team->paces[team_clock_runs() ? pace_index(n_tokens) : 0];
     team->n_tokens = n_tokens;
     team->lost = 0;
     team->begun = slm_clock_seconds();
@@ -177,10 +175,16 @@ void slm_team_begin(slm_team *team, uint32_t n_tokens)
 void slm_team_end(slm_team *team)
 {
     double now = slm_clock_seconds();
-    if (team && team->n_tokens != 0 && now > team->begun) {
-        slm_pace_note(team->pace, now, now - team->begun, team->n_tokens, team->lost);
-        team->n_tokens = 0;
+    if (!team || team->n_tokens == 0 || now <= team->begun) {
+        return;
     }
+    /* Without a running clock, loss cannot be told from work: single tokens are compared now and
+     * then, and longer pieces, whose trials would cost more, follow them. */
+    double seconds = now - team->begun, lost = team_clock_runs() ? team->lost : seconds;
+    if (team_clock_runs() || team->n_tokens == 1) {
+        slm_pace_note(team->pace, now, seconds, team->n_tokens, lost);
+    }
+    team->n_tokens = 0;
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */

@@ -53,9 +53,8 @@ struct slm_team {
     uint32_t n_tokens;            /* in it; 0: none is under way */
     double begun;                 /* when it was */
     double lost;                  /* seconds that the caller has spent on others since then */
-    _Atomic uint32_t n_begun; /* threads that run slm_team_serve, of those that name themselves */
-    _Atomic uint32_t n_serving;
-    void *threads; /* the system's own, room for n_threads of thread_bytes */
+    _Atomic uint32_t n_begun;     /* threads that have asked for their number, where they ask */
+    void *threads;                /* the system's own, room for n_threads of thread_bytes */
 };
 
 /* The life of a thread: works as number `index` of the team until slm_team_stop. */
@@ -74,6 +73,9 @@ void team_wake(team_word *word);
  * take. */
 void team_pause(void);
 uint32_t team_spins(void);
+
+/* Whether the clock runs while a piece of work is made. */
+bool team_clock_runs(void);
 
 /* Starts threads 1..n-1, which call team_serve; returns the size of the team that came about.
  * team->threads has room for n times team_thread_bytes. */

@@ -1,67 +1,22 @@
-/* wasm.c - the port of a WebAssembly module that imports nothing: a team of one, no clock, and the
- * C library functions that compilers call by themselves.
+/* wasm.c - the port of a WebAssembly module that imports nothing but, at most, its memory: the
+ * clock that JavaScript sets, and the C library functions that compilers call by themselves. The
+ * team is in wasm_one.c or wasm_threads.c.
  */
-#include "port/port.h"
-
 #include <string.h>
 
-#include "base/status.h"
+#include "port/port.h"
+#include "port/wasm.h"
 
-enum { MAX_THREADS = 256 };
+static double clock_seconds;
 
 double slm_clock_seconds(void)
 {
-    return 0; /* JavaScript has a clock and keeps the time */
+    return clock_seconds;
 }
 
-size_t slm_team_bytes(uint32_t n_threads)
+void wasm_set_clock(double seconds)
 {
-    (void)n_threads;
-    return 64;
-}
-
-slm_status slm_team_start(void *memory, size_t memory_bytes, uint32_t n_threads, slm_team **team,
-                          slm_error *error)
-{
-    (void)memory;
-    (void)memory_bytes;
-    if (n_threads < 1 || n_threads > MAX_THREADS) {
-        return slm_fail(error, SLM_ERR_ARGUMENT, 0, "%u threads; allowed are 1 to 256", n_threads);
-    }
-    *team = NULL; /* the team of one */
-    return SLM_OK;
-}
-
-uint32_t slm_team_size(const slm_team *team)
-{
-    (void)team;
-    return 1;
-}
-
-void slm_team_stop(slm_team **team)
-{
-    if (team) {
-        *team = NULL;
-    }
-}
-
-void slm_team_run(slm_team *team, slm_job job, void *context, uint32_t n_items)
-{
-    (void)team;
-    for (uint32_t i = 0; i < n_items; i++) {
-        job(context, i, 0);
-    }
-}
-
-void slm_team_begin(slm_team *team, uint32_t n_tokens)
-{
-    (void)team;
-    (void)n_tokens;
-}
-
-void slm_team_end(slm_team *team)
-{
-    (void)team;
+    clock_seconds = seconds;
 }
 
 /* ---- What the compiler calls ----------------------------------------------------------------- */

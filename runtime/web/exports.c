@@ -3,8 +3,8 @@
  *
  * The module is one engine: one model, one session. Its linear memory is the arena:
  *
- *     | stack | constants | file | model | session | input, ids, scratch of the current call |
- *                                                  ^ engine.mark: each call starts again here
+ *     | stack | constants | file | model | team | session | input, ids, scratch of a call |
+ *                                                         ^ engine.mark: each call starts here
  *
  * The file is written by JavaScript straight to where web_reserve says; memory grows by memory.grow
  * and never shrinks: unloading is dropping the instance. Functions that can fail return an
@@ -15,6 +15,8 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "port/port.h"
+#include "port/wasm.h"
 #include "slm.h"
 
 #define EXPORT(name) __attribute__((export_name(#name), used)) name
@@ -28,6 +30,7 @@ static struct engine {
     slm_model *model;
     slm_model_info info;
     const slm_tokenizer *tokenizer;
+    slm_team *team;
     slm_session *session;
     slm_sampler sampler;
     slm_decoder decoder;
@@ -102,13 +105,30 @@ uint32_t EXPORT(web_load)(const void *file, uint32_t n_bytes, uint32_t flags)
     return status;
 }
 
-/* Makes the session. Zeros stand for the defaults of slm_session_options. */
-uint32_t EXPORT(web_open)(uint32_t n_context, uint32_t n_chunk, uint32_t kv_type)
+static slm_status start_team(uint32_t n_threads)
 {
-    slm_session_options options = {
-        .n_context = n_context, .n_chunk = n_chunk, .kv_type = (slm_kv_type)kv_type};
+    size_t need = slm_team_bytes(n_threads);
+    void *memory = reserve(need);
+    if (!memory) {
+        return no_memory(need);
+    }
+    return slm_team_start(memory, need, n_threads, &engine.team, &engine.error);
+}
+
+/* Makes the team and the session. Zeros stand for the defaults of slm_session_options. The other
+ * threads join as wasm_threads.c says. */
+uint32_t EXPORT(web_open)(uint32_t n_context, uint32_t n_chunk, uint32_t kv_type,
+                          uint32_t n_threads)
+{
+    slm_session_options options = {.n_context = n_context,
+                                   .n_chunk = n_chunk,
+                                   .kv_type = (slm_kv_type)kv_type,
+                                   .n_threads = n_threads};
     size_t need = 0;
-    slm_status status = slm_session_bytes(engine.model, &options, &need, &engine.error);
+    slm_status status = start_team(n_threads ? n_threads : 1);
+    if (status == SLM_OK) {
+        status = slm_session_bytes(engine.model, &options, &need, &engine.error);
+    }
     if (status != SLM_OK) {
         return status;
     }
@@ -116,10 +136,17 @@ uint32_t EXPORT(web_open)(uint32_t n_context, uint32_t n_chunk, uint32_t kv_type
     if (!memory) {
         return no_memory(need);
     }
-    status = slm_session_init(memory, need, engine.model, &options, NULL, &engine.session,
+    status = slm_session_init(memory, need, engine.model, &options, engine.team, &engine.session,
                               &engine.error);
     engine.mark = engine.top;
     return status;
+}
+
+/* Sets the clock, which stands still between calls: before and after each call that takes long. */
+void EXPORT(web_time)(double seconds)
+{
+    wasm_set_clock(seconds);
+    slm_team_end(engine.team);
 }
 
 /* ---- Text ------------------------------------------------------------------------------------ */
@@ -268,6 +295,7 @@ double EXPORT(web_number)(uint32_t which)
         s.kv_blocks_total,
         s.kv_blocks_used,
         engine.tokenizer != NULL,
+        slm_team_size(engine.team),
     };
     return which < sizeof numbers / sizeof numbers[0] ? numbers[which] : 0;
 }

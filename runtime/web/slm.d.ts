@@ -3,7 +3,7 @@
 /** What went wrong. */
 export class SlmError extends Error {
     /** The name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or "SLM_WEB_FETCH",
-     * "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED", "SLM_WEB_QUALITY". */
+     * "SLM_WEB_WASM", "SLM_WEB_THREADS", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED", "SLM_WEB_QUALITY". */
     readonly code: string;
     /** The position in the file that it speaks of; 0 if none. */
     readonly offset: number;
@@ -24,7 +24,10 @@ export interface LoadOptions {
     requireQuality?: boolean;
     /** The manifest. Default: the model's URL or path with ".quality.json" after it. */
     manifest?: string | URL | ArrayBuffer | ArrayBufferView;
-    /** The engine. Default: slm.wasm beside slm.js. */
+    /** Threads, 1 to 256; more than one in Node or in a Worker of a cross-origin isolated page. No
+     * result depends on it. Default: one for each processor, up to 8, where that is possible. */
+    threads?: number;
+    /** The engine. Default: of the slm*.wasm beside slm.js, the one that is fastest here. */
     wasm?: string | URL | ArrayBuffer | ArrayBufferView | WebAssembly.Module;
     /** Called as the file arrives. */
     progress?: (bytesDone: number, bytesTotal: number) => void;
@@ -93,6 +96,7 @@ export interface Diagnostics {
     kvBlocksTotal: number;
     kvBlocksUsed: number;
     hasTokenizer: boolean;
+    threads: number;
     contentChecksum: string;
     layoutChecksum: string;
     tokenizerChecksum: string;

@@ -1,6 +1,7 @@
 /* slm.js - loads a .slm file into the WebAssembly engine and generates text from it, in a browser
- * or in Node 18 and later. No dependency. The calling thread does the work: use a Worker where a
- * page must stay responsive.
+ * or in Node 18 and later. No dependency. The calling thread does the work, others help it where
+ * memory can be shared (slm-thread.js): in Node, and in a Worker of a cross-origin isolated page.
+ * Use a Worker, too, where a page must stay responsive.
  *
  *     import { Slm } from "./slm.js";
  *     const model = await Slm.load("model.slm");
@@ -16,16 +17,21 @@ const NUMBERS = [
     "parameters", "vocabulary", "trainedContext", "layers", "width", "bosId", "eosId",
     "temperature", "topK", "topP", "minP", "context", "length", "promptTokens", "generatedTokens",
     "fileBytes", "modelBytes", "sessionBytes", "kvBlocksTotal", "kvBlocksUsed", "hasTokenizer",
+    "threads",
 ];
 const KV_TYPES = { f16: 0, f32: 1, q8_0: 2 };
 const CHECK_DATA = 1, CHECK_VALUES = 2;
 const ENCODE_SPECIAL = 1, ENCODE_CONTROL = 2, DECODE_CONTROL = 1;
 const BREATH_MS = 12; /* work this long, then let the event loop run */
 const READ_BYTES = 1 << 26;
+const PAGE_BYTES = 65536, MOST_PAGES = 65536;
+const FIRST_PAGES = 16; /* --initial-memory in the makefile */
+const SPARE_PAGES = 2048; /* beside the file, at first: model and session of a small model */
+const MOST_THREADS = 8; /* unless more are asked for */
 
 /** What went wrong. `code` is the name of a status of slm.h, such as "SLM_ERR_CHECKSUM", or one of
- * "SLM_WEB_FETCH", "SLM_WEB_WASM", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED", "SLM_WEB_QUALITY";
- * `offset` is the position in the file that it speaks of, 0 if none. */
+ * "SLM_WEB_FETCH", "SLM_WEB_WASM", "SLM_WEB_THREADS", "SLM_WEB_BUSY", "SLM_WEB_UNLOADED",
+ * "SLM_WEB_QUALITY"; `offset` is the position in the file that it speaks of, 0 if none. */
 export class SlmError extends Error {
     constructor(code, message, offset = 0, cause = undefined) {
         super(message, cause === undefined ? undefined : { cause });
@@ -209,6 +215,90 @@ function engineModule(source) {
     return compiled.get(key);
 }
 
+/* ---- Which module, and how many threads ------------------------------------------------------ */
+
+/* A module of one function: the relaxed dot product of four times 127 and 255. */
+const PROBE = Uint8Array.of(
+    0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 127, 3, 2, 1, 0, 7, 5, 1, 1, 112, 0, 0, 10, 23,
+    1, 21, 0, 65, 255, 0, 253, 15, 65, 127, 253, 15, 65, 0, 253, 17, 253, 147, 2, 253, 27, 0, 11);
+
+/* The kernels that are fastest here. 129540 and -508 are what processors give that have an
+ * instruction for the whole product, x86 and ARM; sums in 16 bits end at 65534; else the engine is
+ * an old one that is wrong. */
+function kernels() {
+    try {
+        const product = new WebAssembly.Instance(new WebAssembly.Module(PROBE)).exports.p();
+        return product === 129540 || product === -508 ? "-relaxed32" : "-relaxed16";
+    } catch {
+        return ""; /* SIMD128 */
+    }
+}
+
+/* Threads wait for each other, which a page's own thread may not do. */
+function canShare() {
+    return typeof SharedArrayBuffer === "function" &&
+           (node || (globalThis.crossOriginIsolated && typeof WorkerGlobalScope === "function"));
+}
+
+async function threadCount(wanted) {
+    if (wanted !== undefined) {
+        argument(Number.isInteger(wanted) && wanted >= 1 && wanted <= 256,
+                 `threads is ${wanted}; 1 to 256 are possible`);
+        if (wanted > 1 && !canShare()) {
+            throw new SlmError("SLM_WEB_THREADS",
+                               "threads need a Worker of a cross-origin isolated page");
+        }
+        return wanted;
+    }
+    const cores = node ? (await import("node:os")).cpus().length : navigator.hardwareConcurrency;
+    return canShare() ? Math.min(cores || 1, MOST_THREADS) : 1;
+}
+
+function moduleUrl(threads) {
+    const name = `./slm${kernels()}${threads > 1 ? "-threads" : ""}.wasm`;
+    return new URL(name, import.meta.url);
+}
+
+/* The other threads: Workers that run slm-thread.js. */
+class Helpers {
+    #workers;
+
+    constructor(workers) {
+        this.#workers = workers;
+    }
+
+    static async start(n) {
+        const url = new URL("./slm-thread.js", import.meta.url);
+        const W = node && n > 0 ? (await import("node:worker_threads")).Worker : globalThis.Worker;
+        return new Helpers(Array.from({ length: n }, () => new W(url, { type: "module" })));
+    }
+
+    /* Lets them work on this memory. */
+    join(module, memory) {
+        return Promise.all(this.#workers.map((worker) => new Promise((resolve, reject) => {
+            const failed = (e) => {
+                e.preventDefault?.();
+                reject(new SlmError("SLM_WEB_THREADS", `slm-thread.js: ${e.message}`, 0, e));
+            };
+            if (node) {
+                worker.once("message", resolve).once("error", failed);
+            } else {
+                worker.onmessage = resolve;
+                worker.onerror = failed;
+            }
+            worker.postMessage({ module, memory });
+        }).then(() => worker.unref?.())));
+    }
+
+    end() {
+        this.#workers.forEach((worker) => worker.terminate());
+        this.#workers = [];
+    }
+}
+
+/* Threads of a model that was forgotten without unload(). */
+const forgotten = new FinalizationRegistry((helpers) => helpers.end());
+
 /* ---- Stop strings ---------------------------------------------------------------------------- */
 
 /* Passes on what no stop string can claim any more. */
@@ -282,6 +372,8 @@ export class Generation {
 export class Slm {
     #wasm;
     #memory;
+    #helpers;
+    #file = 0; /* where it lies */
     #busy = false;
     #chunk = 64;
     #utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -293,45 +385,50 @@ export class Slm {
     static async load(source, options = {}) {
         const start = performance.now();
         const slm = new Slm();
-        const wasm = options.wasm ?? new URL("./slm.wasm", import.meta.url);
         const kv = options.kv ?? "f16";
         argument(kv in KV_TYPES, `kv is ${kv}; it can be f16, f32 or q8_0`);
         const context = u32(options.context, "context", 0);
         const chunk = u32(options.chunk, "chunk", 0);
-        const module = await engineModule(wasm);
-        const instance = await WebAssembly.instantiate(module, {});
-        slm.#wasm = instance.exports;
-        slm.#memory = instance.exports.memory;
-        const [file, size] = await slm.#fetchFile(source, options);
-        const checks = options.check === false ? 0 : CHECK_DATA | CHECK_VALUES;
-        slm.#call(slm.#wasm.web_load(file, size, checks));
-        slm.#call(slm.#wasm.web_open(context, chunk, KV_TYPES[kv]));
-        slm.#chunk = chunk || slm.#chunk;
-        slm.#strings = {
-            architecture: slm.#cString(slm.#wasm.web_text(0)),
-            kernels: slm.#cString(slm.#wasm.web_text(1)),
-            version: slm.#cString(slm.#wasm.web_text(2)),
-        };
-        if (options.requireQuality) {
-            await slm.#requireQuality(source, file, kv, options);
+        const threads = await threadCount(options.threads);
+        const module = await engineModule(options.wasm ?? moduleUrl(threads));
+        const shared = WebAssembly.Module.imports(module).length !== 0;
+        slm.#helpers = await Helpers.start(shared ? threads - 1 : 0);
+        try {
+            const size = await slm.#fetchFile(module, shared, source, options);
+            const checks = options.check === false ? 0 : CHECK_DATA | CHECK_VALUES;
+            await slm.#open(module, shared, size, (wasm, file) => {
+                slm.#call(wasm.web_load(file, size, checks));
+                slm.#call(wasm.web_open(context, chunk, KV_TYPES[kv], threads));
+            });
+            await slm.#helpers.join(module, slm.#memory);
+            slm.#chunk = chunk || slm.#chunk;
+            slm.#strings = {
+                architecture: slm.#cString(slm.#wasm.web_text(0)),
+                kernels: slm.#cString(slm.#wasm.web_text(1)),
+                version: slm.#cString(slm.#wasm.web_text(2)),
+            };
+            if (options.requireQuality) {
+                await slm.#requireQuality(source, kv, options);
+            }
+        } catch (e) {
+            slm.unload();
+            throw e;
         }
+        forgotten.register(slm, slm.#helpers);
         slm.#seconds.load = (performance.now() - start) / 1000;
         return slm;
     }
 
     /* The manifest lies beside the model, or where options.manifest says (a URL, path or bytes). */
-    async #requireQuality(source, file, kv, options) {
-        const fail = (reason, cause) => {
-            this.unload();
-            return new SlmError("SLM_WEB_QUALITY", reason, 0, cause);
-        };
+    async #requireQuality(source, kv, options) {
+        const fail = (reason, cause) => new SlmError("SLM_WEB_QUALITY", reason, 0, cause);
         const beside = typeof source === "string" || source instanceof URL;
         const place = options.manifest ?? (beside ? `${source}.quality.json` : undefined);
         if (place === undefined || kv !== "f16") {
             throw fail(place === undefined ? "requireQuality: options.manifest says where it is"
                                            : `a cache of ${kv} was not measured, one of f16 was`);
         }
-        const header = new DataView(this.#memory.buffer, file, 128);
+        const header = new DataView(this.#memory.buffer, this.#file, 128);
         const headerChecksum = hex(header.getBigUint64(120, true));
         let text;
         try {
@@ -349,22 +446,70 @@ export class Slm {
         return this.#manifest;
     }
 
-    async #fetchFile(source, options) {
+    /* An instance, and room for the file in it: its address. Shared memory is given a maximum,
+     * which costs address space at once: the pages of the file and `spare` more. */
+    async #instantiate(module, shared, size, spare) {
+        const pages = Math.min(Math.ceil(size / PAGE_BYTES) + spare, MOST_PAGES);
+        const noMemory = (e) =>
+            new SlmError("SLM_ERR_MEMORY", `no memory for a model of ${size} bytes`, 0, e);
+        const env = {};
+        if (shared) {
+            try {
+                const limits = { initial: FIRST_PAGES, maximum: pages, shared: true };
+                env.memory = new WebAssembly.Memory(limits);
+            } catch (e) {
+                throw noMemory(e);
+            }
+        }
+        const { exports } = await WebAssembly.instantiate(module, { env });
+        this.#wasm = exports;
+        this.#memory = env.memory ?? exports.memory;
+        const file = size < 2 ** 32 ? exports.web_reserve(size) >>> 0 : 0;
+        if (file === 0) {
+            throw noMemory();
+        }
+        return file;
+    }
+
+    #bytes(at, n) {
+        return new Uint8Array(this.#memory.buffer, at, n);
+    }
+
+    async #fetchFile(module, shared, source, options) {
         const signal = options.signal;
         signal?.throwIfAborted();
         const from = await openSource(source, signal);
-        const file = from.size < 2 ** 32 ? this.#wasm.web_reserve(from.size) >>> 0 : 0;
-        if (file === 0) {
-            await from.close();
-            throw new SlmError("SLM_ERR_MEMORY", `no memory for a model of ${from.size} bytes`);
-        }
         const progress = (done) => {
             signal?.throwIfAborted();
             options.progress?.(done, from.size);
         };
-        await from.fill(new Uint8Array(this.#memory.buffer, file, from.size), progress);
+        try {
+            this.#file = await this.#instantiate(module, shared, from.size, SPARE_PAGES);
+        } catch (e) {
+            await from.close();
+            throw e;
+        }
+        await from.fill(this.#bytes(this.#file, from.size), progress);
         progress(from.size);
-        return [file, from.size];
+        return from.size;
+    }
+
+    /* Sets model and session up beside the file; where shared memory turns out to have too small a
+     * maximum, in one that may grow further. */
+    async #open(module, shared, size, setUp) {
+        for (let spare = 4 * SPARE_PAGES;; spare *= 4) {
+            try {
+                return setUp(this.#wasm, this.#file);
+            } catch (e) {
+                const pages = Math.ceil(size / PAGE_BYTES) + spare / 4;
+                if (!shared || e.code !== "SLM_ERR_MEMORY" || pages >= MOST_PAGES) {
+                    throw e;
+                }
+                const bytes = this.#bytes(this.#file, size);
+                this.#file = await this.#instantiate(module, shared, size, spare);
+                this.#bytes(this.#file, size).set(bytes);
+            }
+        }
     }
 
     /** Text to token ids. special: add what the model wants before a text; control: recognise
@@ -374,7 +519,7 @@ export class Slm {
         argument(typeof text === "string", "the text to tokenize is not a string");
         const bytes = new TextEncoder().encode(text);
         const at = this.#input(bytes.length);
-        new Uint8Array(this.#memory.buffer, at, bytes.length).set(bytes);
+        this.#bytes(at, bytes.length).set(bytes);
         this.#call(wasm.web_encode(at, bytes.length, (special ? ENCODE_SPECIAL : 0) |
                                                      (control ? ENCODE_CONTROL : 0)));
         const n = wasm.web_ids_count();
@@ -443,6 +588,7 @@ export class Slm {
     /** Lets go of the memory. Every later call fails with SLM_WEB_UNLOADED; calling it again does
      * nothing. */
     unload() {
+        this.#helpers?.end();
         this.#wasm = null;
         this.#memory = null;
     }
@@ -483,7 +629,7 @@ export class Slm {
 
     #cString(at) {
         const bytes = new Uint8Array(this.#memory.buffer);
-        return this.#utf8.decode(bytes.subarray(at, bytes.indexOf(0, at)));
+        return this.#utf8.decode(bytes.slice(at, bytes.indexOf(0, at)));
     }
 
     #number(name) {
@@ -500,7 +646,7 @@ export class Slm {
 
     #out() {
         const at = this.#wasm.web_out(), n = this.#wasm.web_out_bytes();
-        return this.#utf8.decode(new Uint8Array(this.#memory.buffer, at, n));
+        return this.#utf8.decode(this.#bytes(at, n).slice()); /* it takes no shared memory */
     }
 
     #decode(id) {
@@ -560,7 +706,9 @@ export class Slm {
     #append(ids, digest) {
         const at = this.#input(4 * ids.length);
         new Int32Array(this.#memory.buffer, at, ids.length).set(ids);
+        this.#wasm.web_time(performance.now() / 1000);
         this.#call(this.#wasm.web_eval(at, ids.length, digest ? 1 : 0));
+        this.#wasm.web_time(performance.now() / 1000);
     }
 
     async *#pieces(generation, prompt, s) {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # What the runtime shows and what it wants, against the lists in this folder: functions of slm.h,
 # names of all global symbols, symbols that the native library may take from the system, exports of
-# the wasm module, and its imports, of which there are none.
+# the wasm modules, and their imports: none, or the memory that threads share.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 export LC_ALL=C
 here=tests/surface
 lib=${SLM_LIB:-build/release/libslm.a}
-wasm=${SLM_WASM:-dist/slm.wasm}
+dist=${SLM_DIST:-dist}
 n=0
 failed=0
 
@@ -23,10 +23,11 @@ same() { # TITLE EXPECTED_FILE FILE
     fi
 }
 
-wasm_list() { # imports|exports
-    node -e 'const m = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
+wasm_list() { # imports|exports MODULE
+    node -e 'require("v8").setFlagsFromString("--experimental-wasm-relaxed-simd");
+        const m = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
         const lines = WebAssembly.Module[process.argv[2]](m).map((e) => `${e.kind} ${e.name}\n`);
-        process.stdout.write(lines.sort().join(""));' "$wasm" "$1"
+        process.stdout.write(lines.sort().join(""));' "$2" "$1"
 }
 
 # Lists in files rather than in pipes to a function: `same` counts, and must run in this shell.
@@ -40,14 +41,19 @@ grep -v '^slm_' "$lists/defined" >"$lists/others"
 # Sanitized and hardened builds add checks of their own (__asan_*, __stack_chk_fail, ...).
 comm -23 "$lists/wanted" "$lists/defined" | grep -v '^__\|^_GLOBAL_OFFSET_TABLE_' |
     comm -23 - $here/system.txt >"$lists/system"
-wasm_list imports >"$lists/imports"
-wasm_list exports >"$lists/exports"
 
 same "the functions of slm.h" $here/api.txt "$lists/declared"
 same "each of them is in the library" /dev/null "$lists/absent"
 same "other global names" $here/internal.txt "$lists/others"
 same "the library takes no more from the system" /dev/null "$lists/system"
-same "imports of the wasm module" /dev/null "$lists/imports"
-same "exports of the wasm module" $here/wasm-exports.txt "$lists/exports"
+for kernels in "" -relaxed16 -relaxed32; do
+    for memory in "" -threads; do
+        name=slm$kernels$memory.wasm
+        wasm_list imports "$dist/$name" >"$lists/imports"
+        wasm_list exports "$dist/$name" >"$lists/exports"
+        same "imports of $name" "$here/wasm$memory-imports.txt" "$lists/imports"
+        same "exports of $name" "$here/wasm$memory-exports.txt" "$lists/exports"
+    done
+done
 echo "1..$n"
 exit $failed

@@ -1,5 +1,6 @@
-/* browser.mjs - one page in headless Chromium: it loads a model over HTTP, generates, and posts
- * back what it got, which must be what slm-run gives. Skipped where there is no Chromium. */
+/* browser.mjs - one page in headless Chromium: it loads a model over HTTP, generates, on its own
+ * thread and in a Worker with each module, and posts back what it got, which must be what slm-run
+ * gives. Skipped where there is no Chromium. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { accessSync, constants, readFileSync } from "node:fs";
@@ -9,7 +10,9 @@ import * as native from "./native.mjs";
 import { finish, test } from "./tap.mjs";
 
 const LIMIT_MS = 90000;
+const modules = ["slm", "slm-relaxed16", "slm-relaxed32"].flatMap((m) => [m, `${m}-threads`]);
 const order = {
+    modules,
     prompt: "one day a little bird",
     options: { maxTokens: 32, temperature: 0.8, seed: 11, digest: true },
 };
@@ -30,17 +33,24 @@ function findBrowser() {
 function serve(path) {
     const files = {
         "/": ["tests/web/page.html", "text/html"],
+        "/worker.mjs": ["tests/web/worker.mjs", "text/javascript"],
         "/slm.js": ["dist/slm.js", "text/javascript"],
         "/quality.js": ["dist/quality.js", "text/javascript"],
-        "/slm.wasm": ["dist/slm.wasm", "application/wasm"],
+        "/slm-thread.js": ["dist/slm-thread.js", "text/javascript"],
         "/model.slm": [path, "application/octet-stream"],
         "/model.slm.quality.json": [`${path}.quality.json`, "application/json"],
         "/other.slm": [native.model("Q4_K"), "application/octet-stream"],
         "/other.slm.quality.json": [`${path}.quality.json`, "application/json"],
     };
+    for (const name of modules) {
+        files[`/${name}.wasm`] = [`dist/${name}.wasm`, "application/wasm"];
+    }
     let post;
     const posted = new Promise((resolve) => { post = resolve; });
     const server = createServer((request, response) => {
+        /* Memory can be shared in pages only that are isolated from others. */
+        response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
+        response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
         if (request.method === "POST") {
             let body = "";
             request.on("data", (piece) => { body += piece; });
@@ -113,9 +123,17 @@ await test("a page in Chromium gives the text and the digest of slm-run", async 
         assert.equal(result.digest, want.digest);
         assert.equal(result.seen, readFileSync(path).length);
         assert.ok(result.pieces > 1);
-        assert.equal(result.code, "SLM_WEB_FETCH");
+        assert.deepEqual(result.codes, ["SLM_WEB_FETCH", "SLM_WEB_THREADS"]);
         assert.equal(result.isError, true);
         assert.deepEqual(result.quality, ["passed", "SLM_WEB_QUALITY", "SLM_WEB_QUALITY"]);
+        assert.equal(result.isolated, true);
+        const runs = Object.entries(result.runs);
+        assert.equal(runs.length, 10);
+        for (const [name, got] of runs) {
+            assert.equal(got.error, undefined, name);
+            assert.equal(got.digest, want.digest, name);
+            assert.equal(got.threads, Number(name.split(" ")[1] ?? got.threads));
+        }
     } finally {
         server.closeAllConnections?.();
         server.close();
