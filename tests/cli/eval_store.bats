@@ -1,4 +1,4 @@
-# The database of slm-eval under odd paths, damage, locks and other programs: DB01 to DB38 of the
+# The database of slm-eval under odd paths, damage, locks and other programs: DB01 to DB50 of the
 # malformed inputs. Faults of single calls are in tests/unit/test_eval_store.c, kills in
 # eval_kill.bats, two writers and NULs in eval_run.bats and the unit test.
 
@@ -399,7 +399,7 @@ END
     TMPDIR=/nonexistent SQLITE_TMPDIR=/nonexistent works r.db
 }
 
-@test "a full disk: the last result committed stays [DB16]" {
+@test "a full disk: the last result committed stays [DB16, DB40]" {
     local filler
     filler=$(head -c 2000 /dev/zero | tr '\0' x)
     { echo '{"slm_suite": 1, "name": "long"}'
@@ -407,10 +407,10 @@ END
           echo '{"id": "c'"$n"'", "kind": "tokenize", "text": "'"$n $filler"'"}'
       done; } > long.jsonl
     local whole
-    # a limit on the size of files stands in for the disk; SIGXFSZ ignored, writes fail
+    # a limit on the size of files stands in for the disk; SIGXFSZ must not end the run
     for blocks in 60 200 300 400; do
         rm -f r.db*
-        run --separate-stderr bash -c "trap '' XFSZ; ulimit -f $blocks
+        run --separate-stderr bash -c "ulimit -f $blocks
             '$EVAL' run '$MODEL' long.jsonl --db r.db"
         echo "exit $status: $stderr"
         [ "$status" -eq 4 ]
@@ -420,4 +420,47 @@ END
     done
     run "$EVAL" run "$MODEL" long.jsonl --db r.db
     [ "$status" -eq 0 ]
+}
+
+@test "few descriptors: an error or a whole run [DB41]" {
+    for n in 6 7 8 16; do
+        rm -f r.db*
+        run --separate-stderr bash -c "ulimit -n $n; exec '$EVAL' run '$MODEL' '$SUITE' --db r.db"
+        [ "$status" -eq 0 ] || { [ "$status" -eq 4 ] && [[ "$stderr" == *"r.db: "* ]]; }
+    done
+    [ "$status" -eq 0 ]
+}
+
+@test "half a run: marked in csv and json, refused for a model card [DB43]" {
+    "$EVAL" run "$MODEL" "$SUITE" --db r.db --limit 1
+    [[ "$("$EVAL" export "$MODEL" --db r.db --format csv)" == *",open,"* ]]
+    "$EVAL" export "$MODEL" --db r.db --format json | grep -q '"complete": false'
+    run --separate-stderr "$EVAL" export "$MODEL" --db r.db --format model-index
+    [ "$status" -eq 3 ] && [[ "$stderr" == *"r.db: only 1 of "*"slm-eval run again"* ]]
+    [ -z "$output" ]
+    "$EVAL" run "$MODEL" "$SUITE" --db r.db
+    "$EVAL" export "$MODEL" --db r.db --format model-index | grep -q "verified: false"
+}
+
+@test "exports while a run is at work are of one moment [DB44]" {
+    { echo '{"slm_suite": 1, "name": "long"}'
+      for n in $(seq 300); do
+          echo '{"id": "c'"$n"'", "kind": "cloze", "prompt": "'"$n"' dogs", "continuation": " ran"}'
+      done; } > long.jsonl
+    "$EVAL" run "$MODEL" long.jsonl --db r.db --limit 1
+    "$EVAL" run "$MODEL" long.jsonl --db r.db &
+    for _ in 1 2 3 4 5; do
+        "$EVAL" export "$MODEL" --db r.db --format json > e.json
+        python3 "$ROOT/tests/lib/json_query.py" 'all(m["n"] <= r["done"] <= r["cases"]
+            for r in d["runs"] for m in r["metrics"])' < e.json
+    done
+    wait $!
+}
+
+@test "the largest row number is taken already [DB47]" {
+    "$EVAL" run "$MODEL" "$SUITE" --db r.db --limit 1
+    sqlite3 r.db 'UPDATE results SET id = 9223372036854775807'
+    "$EVAL" run "$MODEL" "$SUITE" --db r.db
+    [ "$(sqlite3 r.db 'PRAGMA integrity_check')" = ok ]
+    [ "$(sqlite3 r.db 'SELECT status FROM runs')" = complete ]
 }

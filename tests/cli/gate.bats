@@ -107,7 +107,7 @@ assert stored == {k: g["verdict"] for k, g in gates.items()}
 PY
 }
 
-@test "the manifest: its schema, its hash, the same twice, and it holds for the model" {
+@test "the manifest: its schema, its hash, the same twice, and it holds for the model [EV57]" {
     policy "$PPL"
     run -0 gate q4
     python3 tests/lib/json_schema.py schemas/policy.schema.json <"$T/p.json"
@@ -166,17 +166,15 @@ PY
     fi
 }
 
-@test "what was not measured is inconclusive, exit 6" {
+@test "what was not measured is inconclusive, exit 6 [EV38]" {
+    mini='"suite": "mini"'
     for gate in \
         '"kind": "limit", "suite": "other",
             "metric": "errors", "max": 0|no complete run of suite other' \
-        '"kind": "limit", "suite": "mini",
-            "metric": "cloze.nll", "max": 9|has no figure cloze.nll' \
-        '"kind": "limit", "suite": "mini", "metric": "errors", "slice": "tag", "max": 9|for tag' \
-        '"kind": "flips", "suite": "mini",
-            "metric": "cloze.nll", "max": 0|no case of suite mini has a verdict' \
-        '"kind": "non_inferiority", "suite": "mini",
-            "metric": "cloze.accuracy", "margin": 0|no case of suite mini counts'; do
+        "\"kind\": \"limit\", $mini, \"metric\": \"choice.accuracy\",
+            \"min\": 0, \"min_n\": 100|over 2 cases only, 100 are wanted" \
+        "\"kind\": \"flips\", $mini, \"metric\": \"choice.accuracy\",
+            \"max\": 2, \"min_n\": 100|over 2 cases only, 100 are wanted"; do
         policy "{\"id\": \"x\", ${gate%|*}}"
         run -6 gate q4
         [[ "$output" == *"x "*"inconclusive: "*"${gate#*|}"* ]] || { echo "$output"; false; }
@@ -186,9 +184,40 @@ PY
     policy '{"id": "x", "kind": "recovery", "suite": "mini", "metric": "choice.accuracy", "min": 1}'
     run -6 "$SLM_BIN/slm-eval" gate "$D/base.slm" --db "$D/r.db" --policy "$T/p.json" -o "$T/m.json"
     [[ "$output" == *"there is no baseline"* ]]
+    # without a baseline, divergence was left out of the run
+    "$SLM_BIN/slm-eval" run "$D/q4.slm" "$D/mini.jsonl" --db "$T/alone.db" >"$T/run.txt"
+    policy "{\"id\": \"x\", \"kind\": \"limit\", $mini,
+        \"metric\": \"divergence.kl_mean\", \"max\": 1}"
+    run -6 "$SLM_BIN/slm-eval" gate "$D/q4.slm" --db "$T/alone.db" --policy "$T/p.json" \
+        -o "$T/m.json"
+    [[ "$output" == *"no case of suite mini was measured for divergence.kl_mean"* ]]
 }
 
-@test "malformed policies" {
+@test "a gate on what no case gives fails: it must not pass by absence [EV36, EV37]" {
+    for gate in \
+        '"kind": "limit", "suite": "mini",
+            "metric": "cloze.nll", "max": 9|no case of suite mini gives cloze.nll' \
+        '"kind": "limit", "suite": "mini",
+            "metric": "choice.acuracy", "min": 0|no case of suite mini gives choice.acuracy' \
+        '"kind": "limit", "suite": "mini", "metric": "errors", "slice": "rare",
+            "max": 9|no case of suite mini with tag rare gives errors' \
+        '"kind": "recovery", "suite": "mini", "metric": "cloze.nll",
+            "min": 0|no case of suite mini gives cloze.nll' \
+        '"kind": "flips", "suite": "mini",
+            "metric": "cloze.nll", "max": 0|no case of suite mini gives cloze.nll' \
+        '"kind": "flips", "suite": "mini", "slice": "rare",
+            "max": 0|no case of suite mini with tag rare gives a verdict' \
+        '"kind": "non_inferiority", "suite": "mini",
+            "metric": "cloze.accuracy", "margin": 0|no case of suite mini gives cloze.accuracy'; do
+        policy "{\"id\": \"x\", ${gate%|*}}"
+        run -1 gate q4
+        [[ "$output" == *"x "*"failed: "*"${gate#*|}"* ]] || { echo "$output"; false; }
+        [ "$(field 'm["result"]')" = failed ]
+        python3 tests/lib/json_schema.py schemas/quality.schema.json <"$T/m.json"
+    done
+}
+
+@test "malformed policies [EV35]" {
     good='"id": "x", "kind": "limit", "suite": "s", "metric": "m"'
     for case in \
         '|gates must be a list of 1 to 1000' \
@@ -200,6 +229,8 @@ PY
         "{$good}|needs min or max" \
         "{$good, \"min\": 1, \"max\": 2}|needs min or max, and no other" \
         "{$good, \"max\": \"1\"}|max must be a number" \
+        "{\"id\": \"x\", \"kind\": \"recovery\", \"suite\": \"s\",
+            \"metric\": \"m\", \"min\": -1}|min must be a number from 0" \
         "{$good, \"max\": 1, \"maximum\": 1}|the key \"maximum\" is unknown" \
         "{$good, \"max\": 1, \"min_n\": 0}|min_n must be a whole number from 1" \
         "{$good, \"max\": 1}, {$good, \"max\": 1}|the id stands twice" \
@@ -216,6 +247,11 @@ PY
         run --separate-stderr -3 gate q4
         [[ "$stderr" == *"p.json: "*"${case##*|}"* || "$stderr" == *"p.json: "*"${case#*|}"* ]] ||
             { echo "$case: $stderr"; false; }
+    done
+    for number in NaN Infinity 1e999; do
+        policy "{$good, \"max\": $number}"
+        run --separate-stderr -3 gate q4
+        [[ "$stderr" == *"p.json:1:"* ]]
     done
     echo '{"name": "x", "gates": []}' >"$T/p.json"
     run --separate-stderr -3 gate q4

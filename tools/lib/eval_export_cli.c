@@ -188,6 +188,15 @@ static int write_model_index(eval_store *store, const run_list *runs, failure *f
     if (!given.operands[0]) {
         return fail(f, EXIT_USAGE, "--format model-index: name the model");
     }
+    for (uint32_t i = 0; i < runs->n; i++) { /* a model card has no word for half a run */
+        const store_run *run = &runs->runs[i];
+        if (!run->complete) {
+            return fail(f, EXIT_INPUT,
+                        "%s: only %" PRIu64 " of %" PRIu64 " cases of suite %s are done; run "
+                        "slm-eval run again to finish them, or export csv or json",
+                        given.db, run->n_done, run->n_cases, run->suite_name);
+        }
+    }
     yaml_text("model-index:\n- name: ", runs->runs[0].model_name);
     printf("  results:\n");
     for (uint32_t i = 0; i < runs->n && code == EXIT_OK; i++) {

@@ -100,15 +100,46 @@ static int find_both(judge *g, store_run *model, store_run *baseline, bool *have
     return EXIT_OK;
 }
 
+bool gate_metric_covers(const char *metric, eval_kind kind)
+{
+    const char *name = eval_kind_name(kind);
+    size_t n = strlen(name);
+    return *metric == 0 || (strncmp(metric, name, n) == 0 && metric[n] == '.');
+}
+
+/* A figure that is not there. Where the suite has cases that should give it and none was measured,
+ * nothing is known; else the rule asks for what no case gives, and must not pass by its absence. */
+static int no_figure(judge *g, int64_t run_id)
+{
+    const gate_rule *rule = g->rule;
+    bool of_suite[EVAL_KINDS], measured[EVAL_KINDS], cases = false, results = false;
+    int code = store_measured_kinds(g->store, run_id, *rule->slice ? rule->slice : NULL, of_suite,
+                                    measured, g->f);
+    for (int k = 0; code == EXIT_OK && k < EVAL_KINDS; k++) {
+        bool covered = gate_metric_covers(rule->metric, (eval_kind)k);
+        cases = cases || (covered && of_suite[k]);
+        results = results || (covered && measured[k]);
+    }
+    if (code != EXIT_OK) {
+        return code;
+    }
+    const char *metric = *rule->metric ? rule->metric : "a verdict";
+    const char *of = *rule->slice ? " with tag " : "";
+    if (cases && !results) {
+        return undecided(g, "no case of suite %s%s%s was measured for %s", rule->suite, of,
+                         rule->slice, metric);
+    }
+    snprintf(g->result->reason, sizeof g->result->reason, "no case of suite %s%s%s gives %s",
+             rule->suite, of, rule->slice, metric);
+    g->result->verdict = VERDICT_FAILED;
+    return EXIT_OK;
+}
+
 static int read_metric(judge *g, int64_t run_id, store_metric *metric, bool *have)
 {
     int code =
         store_read_metric(g->store, run_id, g->rule->slice, g->rule->metric, metric, have, g->f);
-    if (code == EXIT_OK && !*have) {
-        return undecided(g, "suite %s has no figure %s%s%s", g->rule->suite, g->rule->metric,
-                         *g->rule->slice ? " for " : "", g->rule->slice);
-    }
-    return code;
+    return code == EXIT_OK && !*have ? no_figure(g, run_id) : code;
 }
 
 /* ---- Kinds ----------------------------------------------------------------------------------- */
@@ -158,13 +189,6 @@ static int judge_recovery(judge *g)
     return judge_observed(g);
 }
 
-bool gate_metric_covers(const char *metric, eval_kind kind)
-{
-    const char *name = eval_kind_name(kind);
-    size_t n = strlen(name);
-    return *metric == 0 || (strncmp(metric, name, n) == 0 && metric[n] == '.');
-}
-
 /* The same cases of both runs, with verdicts (outcomes) or scores (values). */
 typedef struct paired_cases {
     uint8_t *passed[2];
@@ -208,7 +232,7 @@ static int collect(judge *g, const store_results *before, const store_results *a
     return EXIT_OK;
 }
 
-static int pair_cases(judge *g, paired_cases *c, bool *have)
+static int pair_cases(judge *g, paired_cases *c, int64_t *run_id, bool *have)
 {
     store_run run, base;
     store_results before = {0}, after = {0};
@@ -218,6 +242,7 @@ static int pair_cases(judge *g, paired_cases *c, bool *have)
     if (code != EXIT_OK || !*have) {
         return code;
     }
+    *run_id = run.id;
     code = store_load_results(g->store, base.id, slice, &before, g->f);
     code = code ? code : store_load_results(g->store, run.id, slice, &after, g->f);
     code = code ? code : store_pair(&before, &after, &pairs, g->f);
@@ -253,7 +278,8 @@ static int judge_non_inferiority(judge *g)
 {
     paired_cases c = {0};
     bool have, lower = strstr(g->rule->metric, ".nll") || strstr(g->rule->metric, ".perplexity");
-    int code = pair_cases(g, &c, &have);
+    int64_t run_id = 0;
+    int code = pair_cases(g, &c, &run_id, &have);
     if (code == EXIT_OK && have && lower && c.n_scores != 0) {
         paired_means m;
         g->result->n = c.n_scores;
@@ -265,7 +291,7 @@ static int judge_non_inferiority(judge *g)
         g->result->n = p.n;
         code = judge_interval(g, p.difference, p.low, p.high);
     } else if (code == EXIT_OK && have) {
-        code = undecided(g, "no case of suite %s counts for %s", g->rule->suite, g->rule->metric);
+        code = no_figure(g, run_id);
     }
     free_cases(&c);
     return code;
@@ -275,9 +301,10 @@ static int judge_flips(judge *g)
 {
     paired_cases c = {0};
     bool have;
-    int code = pair_cases(g, &c, &have);
+    int64_t run_id = 0;
+    int code = pair_cases(g, &c, &run_id, &have);
     if (code == EXIT_OK && have && c.n_passed == 0) {
-        code = undecided(g, "no case of suite %s has a verdict", g->rule->suite);
+        code = no_figure(g, run_id);
     } else if (code == EXIT_OK && have) {
         paired_outcomes p = stats_paired_outcomes(c.passed[0], c.passed[1], c.n_passed);
         g->result->observed = (double)p.lost;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -412,7 +413,12 @@ static int set_up(eval_store *s, store_mode mode, failure *f)
         return code;
     }
     if (mode == STORE_READ) {
-        return version != 0 ? EXIT_OK : fail(f, EXIT_INPUT, "%s: holds no results", s->path);
+        if (version == 0) {
+            return fail(f, EXIT_INPUT, "%s: holds no results", s->path);
+        }
+        code = store_exec(s, "BEGIN", f); /* what other processes do from now on is not seen */
+        s->in_transaction = code == EXIT_OK;
+        return code;
     }
     if (version < STORE_VERSION) {
         code = migrate(s, version, f);
@@ -441,6 +447,7 @@ int store_open(const char *path, store_mode mode, uint32_t wait_seconds, eval_st
         free(s);
         return fail(f, EXIT_RESOURCE, "%s: no memory to open it", path);
     }
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is an error of write() */
     s->fd = -1;
     s->wait_seconds = wait_seconds;
     code = open_file(s, mode, f);

@@ -34,7 +34,7 @@
 #define STORE_VERSION 2
 
 typedef enum store_mode {
-    STORE_READ, /* must exist; nothing is written to it */
+    STORE_READ, /* must exist; nothing is written to it, and all reads see one state of it */
     STORE_WRITE /* created if absent or empty; an older version is migrated, after a copy to
                  * PATH.v<N>.bak */
 } store_mode;
@@ -159,5 +159,10 @@ int store_update_metrics(eval_store *store, int64_t run_id, failure *f);
 /* A stored metric. *found: there is a row (its value may still be NAN). */
 int store_read_metric(eval_store *store, int64_t run_id, const char *slice, const char *name,
                       store_metric *metric, bool *found, failure *f);
+
+/* Which kinds of cases a run's suite has, and which of them the run has results of that are no
+ * errors: EVAL_KINDS flags each. slice: NULL for all, or a tag. */
+int store_measured_kinds(eval_store *store, int64_t run_id, const char *slice, bool *of_suite,
+                         bool *measured, failure *f);
 
 #endif

@@ -385,3 +385,33 @@ int store_read_metric(eval_store *s, int64_t run_id, const char *slice, const ch
     sqlite3_finalize(q);
     return code;
 }
+
+int store_measured_kinds(eval_store *s, int64_t run_id, const char *slice, bool *of_suite,
+                         bool *measured, failure *f)
+{
+    sqlite3_stmt *q = NULL;
+    bool row;
+    memset(of_suite, 0, EVAL_KINDS * sizeof *of_suite);
+    memset(measured, 0, EVAL_KINDS * sizeof *measured);
+    int code = store_prepare(s,
+                             "SELECT c.kind, max(x.status IS 'ok') FROM runs r "
+                             "JOIN cases c ON c.suite_id = r.suite_id "
+                             "LEFT JOIN results x ON x.run_id = r.id AND x.case_id = c.id "
+                             "WHERE r.id = ?1 AND (?2 IS NULL OR EXISTS "
+                             "(SELECT 1 FROM json_each(c.tags) t WHERE t.value = ?2)) "
+                             "GROUP BY c.kind",
+                             &q, f);
+    sqlite3_bind_int64(q, 1, run_id);
+    sqlite3_bind_text(q, 2, slice, -1, SQLITE_STATIC);
+    while (code == EXIT_OK && (code = store_step(s, q, &row, f)) == EXIT_OK && row) {
+        const char *kind = (const char *)sqlite3_column_text(q, 0);
+        for (int k = 0; kind && k < EVAL_KINDS; k++) {
+            if (strcmp(kind, eval_kind_name((eval_kind)k)) == 0) {
+                of_suite[k] = true;
+                measured[k] = sqlite3_column_int(q, 1) != 0;
+            }
+        }
+    }
+    sqlite3_finalize(q);
+    return code;
+}
