@@ -120,7 +120,7 @@ PY
     [[ "$stderr" == *"no gate was applied"* ]]
     echo '{"slm_policy": 1, "name": "p", "gates": [
         {"id": "good", "kind": "limit", "suite": "mini", "metric": "errors", "max": 0},
-        {"id": "none", "kind": "limit", "suite": "mini", "metric": "cloze.nll", "max": 0},
+        {"id": "none", "kind": "limit", "suite": "unrun", "metric": "errors", "max": 0},
         {"id": "bad", "kind": "resource", "metric": "file_bytes", "max": 0}]}' \
         >"$BATS_TEST_TMPDIR/p.json"
     run -1 "$SLM_BIN/slm-eval" gate "$D/=q4.slm" --db "$D/r.db" -q \
