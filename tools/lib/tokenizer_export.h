@@ -4,10 +4,11 @@
 #ifndef SLM_TOOLS_TOKENIZER_EXPORT_H
 #define SLM_TOOLS_TOKENIZER_EXPORT_H
 
-#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "lib/convert_notes.h"
-#include "lib/json_out.h"
+#include "lib/failure.h"
 
 typedef struct tokenizer_texts {
     char *json, *config; /* malloc'd */
