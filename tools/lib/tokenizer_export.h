@@ -4,11 +4,13 @@
 #ifndef SLM_TOOLS_TOKENIZER_EXPORT_H
 #define SLM_TOOLS_TOKENIZER_EXPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "lib/convert_notes.h"
 #include "lib/failure.h"
+#include "lib/json_out.h"
 
 typedef struct tokenizer_texts {
     char *json, *config; /* malloc'd */
