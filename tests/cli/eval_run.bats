@@ -59,7 +59,7 @@ same_figures() { # DB DB
         [("base.slm", True, 9, 9, 1, 9, "complete"),
             ("model.slm", False, 10, 10, 1, 10, "complete")]
         and d["runs"][1]["model_sha256"] != d["runs"][0]["model_sha256"] ==
-            d["runs"][1]["baseline_sha256"]'
+            d["runs"][1]["baseline_sha256"] and d["database_bytes"] >= '"$(stat -c %s r.db)"
     echo "$output" | query '
         {(m["slice"], m["name"]): m["n"] for m in d["runs"][1]["metrics"]
             if m["name"].startswith("choice.acc") and m["name"].endswith("acy")} ==

@@ -152,7 +152,9 @@ int report_text(const eval_report *r, FILE *stream, failure *f)
         code = print_run(r, i, stream, f);
     }
     if (code == EXIT_OK) {
-        fprintf(stream, "\ndetects: no smaller difference from another run can be told from "
+        fprintf(stream, "\n%s holds %.2f MB\n", store_path(r->store),
+                (double)store_bytes(r->store) / 1e6);
+        fprintf(stream, "detects: no smaller difference from another run can be told from "
                         "chance (on the same cases,\npaired comparison can tell less)\n");
     }
     return code;
@@ -241,6 +243,7 @@ int report_json(const eval_report *r, FILE *stream, failure *f)
     json_string(&out, "command", "run");
     json_string(&out, "version", SLM_VERSION);
     json_string(&out, "database", store_path(r->store));
+    json_u64(&out, "database_bytes", store_bytes(r->store));
     json_string(&out, "shard", r->shard);
     json_u64(&out, "limit", r->limit);
     json_array(&out, "runs");

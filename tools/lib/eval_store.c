@@ -39,6 +39,16 @@ const char *store_path(const eval_store *s)
     return s->path;
 }
 
+uint64_t store_bytes(const eval_store *s)
+{
+    struct stat st;
+    uint64_t n = fstat(s->fd, &st) == 0 ? (uint64_t)st.st_size : 0;
+    char *wal = sqlite3_mprintf("%s-wal", s->path);
+    n += wal && stat(wal, &st) == 0 ? (uint64_t)st.st_size : 0;
+    sqlite3_free(wal);
+    return n;
+}
+
 /* ---- Failures and statements ----------------------------------------------------------------- */
 
 int store_fail(eval_store *s, const char *action, failure *f)

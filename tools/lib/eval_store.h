@@ -50,6 +50,7 @@ void store_close(eval_store **store); /* accepts NULL; clears */
 
 sqlite3 *store_database(eval_store *store); /* borrowed, for queries of one's own */
 const char *store_path(const eval_store *store);
+uint64_t store_bytes(const eval_store *store); /* of the file and its write-ahead log */
 
 /* The last SQLite failure as one of ours: "PATH: ACTION: why"; its exit code is returned. */
 int store_fail(eval_store *store, const char *action, failure *f);
