@@ -109,9 +109,11 @@ typedef struct slm_model slm_model;
 typedef struct slm_tokenizer slm_tokenizer;
 
 enum {
-    SLM_MODEL_CHECK_DATA = 1,    /* verify every tensor's checksum (reads the whole file) */
-    SLM_MODEL_CHECK_VALUES = 2,  /* refuse NaN and infinity in weights and scales (reads it all) */
-    SLM_MODEL_TOKENIZER_ONLY = 4 /* set up the tokenizer alone; weights need not be present */
+    SLM_MODEL_CHECK_DATA = 1,     /* verify every tensor's checksum (reads the whole file) */
+    SLM_MODEL_CHECK_VALUES = 2,   /* refuse NaN and infinity in weights and scales (reads it all) */
+    SLM_MODEL_TOKENIZER_ONLY = 4, /* set up the tokenizer alone; weights need not be present */
+    SLM_MODEL_DATA_LATER = 8      /* read none of the weights, whose bytes are still to come:
+                                     slm_model_arrived; excludes the two checks above */
 };
 
 /* Bytes of memory that slm_model_init needs for this file.
@@ -127,6 +129,14 @@ slm_status slm_model_bytes(const void *file, size_t file_bytes, uint32_t flags, 
  * *model is written on success and points into memory; there is nothing to destroy. */
 slm_status slm_model_init(void *memory, size_t memory_bytes, const void *file, size_t file_bytes,
                           uint32_t flags, const char *kernels, slm_model **model, slm_error *error);
+
+/* For a model initialised with SLM_MODEL_DATA_LATER: the first n_bytes of the file are there now.
+ * Checks the tensors that are whole, each once, as flags (SLM_MODEL_CHECK_*) say; sessions may
+ * evaluate once this has returned SLM_OK for the whole length. *n_good: the length of the part of
+ * the file that has been checked, also on failure; after one, bytes from there on may be written
+ * anew and told again. Errors: CHECKSUM, LAYOUT, NOT_FINITE. */
+slm_status slm_model_arrived(slm_model *model, uint64_t n_bytes, uint32_t flags, uint64_t *n_good,
+                             slm_error *error);
 
 /* Name of the index-th kernel variant that this machine can run, best last ("ref" is index 0); NULL
  * past the end. Static storage. */
@@ -286,11 +296,22 @@ typedef struct slm_eval_options {
     void *user;                     /* passed to both */
 } slm_eval_options;
 
+/* A single token that follows others counts as generated in slm_stats, all else as prompt. */
+
 /* Appends n_ids tokens to a sequence and computes logits.
  * ids: n_ids int32, each in 0..n_vocab-1; options: may be NULL (sequence 0, last position only).
  * Errors: SLM_ERR_TOKEN_ID, SLM_ERR_CONTEXT_FULL, SLM_ERR_ARGUMENT: nothing is appended. */
 slm_status slm_session_eval(slm_session *session, const int32_t *ids, size_t n_ids,
                             const slm_eval_options *options, slm_error *error);
+
+/* The same in steps, for a caller that must look up in between: begin checks and appends nothing
+ * yet; each step does at most n_layers layers of one prefill step and returns 1 while there is more
+ * to do. ids are borrowed until then. slm_session_stop takes back a prefill step that is half done
+ * and drops the rest; so does another begin or eval. */
+slm_status slm_session_begin(slm_session *session, const int32_t *ids, size_t n_ids,
+                             const slm_eval_options *options, slm_error *error);
+int slm_session_step(slm_session *session, uint32_t n_layers);
+void slm_session_stop(slm_session *session);
 
 /* The logits of the last token evaluated: n_vocab f32, owned by the session until the next eval.
  * They do not depend on kernel variant, threads or chunking (docs/numerics.md). */
@@ -305,9 +326,23 @@ slm_status slm_session_truncate(slm_session *session, uint32_t sequence, uint32_
 /* Makes `to` share all tokens of `from`; blocks are copied only when one of them writes. */
 slm_status slm_session_fork(slm_session *session, uint32_t from, uint32_t to);
 
+/* The state of a sequence as bytes, for the same model (by content checksum) and KV type, wherever
+ * it runs: its ids and the keys and values of its first *n_kept tokens, those in whole cache
+ * blocks; the others are to be evaluated again. ids: what has been evaluated, slm_session_length of
+ * them. slm_session_state_bytes says how much `state` (8-byte aligned) must hold. Restoring
+ * replaces what the sequence held: *ids points into state, *n_kept tokens are in place. Errors:
+ * TRUNCATED, MAGIC, CHECKSUM: damaged; ARGUMENT: of another model or KV type; CONTEXT_FULL: longer
+ * than this session's context; TOKEN_ID. The sequence is then untouched. */
+size_t slm_session_state_bytes(const slm_session *session, uint32_t sequence);
+void slm_session_save(const slm_session *session, uint32_t sequence, const int32_t *ids,
+                      void *state);
+slm_status slm_session_restore(slm_session *session, uint32_t sequence, const void *state,
+                               size_t state_bytes, const int32_t **ids, uint32_t *n_ids,
+                               uint32_t *n_kept, slm_error *error);
+
 /* Counters since the session was made; seconds come from port/ and are for people only. */
 typedef struct slm_stats {
-    uint64_t prompt_tokens, generated_tokens; /* multi-token and single-token evaluations */
+    uint64_t prompt_tokens, generated_tokens;
     double prompt_seconds, generate_seconds;
     uint64_t session_bytes, model_bytes, file_bytes;
     uint32_t kv_blocks_total, kv_blocks_used;

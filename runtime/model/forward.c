@@ -399,12 +399,17 @@ static void run_feed_forward_block(phase *p)
     p->block = left_in_y(l->down_bias, &l->ffn_post_norm);
 }
 
-void slm_forward_chunk(slm_forward *f, const slm_kv_view *kv, const int32_t *ids, uint32_t n,
-                       uint32_t pos0)
+void slm_forward_layers(slm_forward *f, const slm_kv_view *kv, const int32_t *ids, uint32_t n,
+                        uint32_t pos0, uint32_t first, uint32_t end)
 {
     phase p = {.f = f, .kv = kv, .ids = ids, .n_tokens = n, .pos0 = pos0};
-    slm_team_run(f->team, embed_item, &p, n);
-    for (uint32_t i = 0; i < f->model->config.n_layers; i++) {
+    if (first == 0) {
+        slm_team_run(f->team, embed_item, &p, n);
+    } else {
+        const slm_layer *before = &f->model->layers[first - 1];
+        p.block = left_in_y(before->down_bias, &before->ffn_post_norm);
+    }
+    for (uint32_t i = first; i < end; i++) {
         p.layer = &f->model->layers[i];
         p.k_pool = kv->k + i * kv->layer_bytes;
         p.v_pool = kv->v + i * kv->layer_bytes;

@@ -43,10 +43,10 @@ typedef struct slm_kv_view {
  * (their padding must be zero) unless the arena is measuring. */
 void slm_forward_layout(slm_forward *f, slm_arena *arena);
 
-/* Runs n tokens (1..n_chunk, ids valid) at positions pos0.. through all layers: stores their keys
- * and values and leaves the residual stream in x, y. */
-void slm_forward_chunk(slm_forward *f, const slm_kv_view *kv, const int32_t *ids, uint32_t n,
-                       uint32_t pos0);
+/* Runs n tokens (1..n_chunk, ids valid) at positions pos0.. through layers first..end-1: stores
+ * their keys and values and leaves the residual stream in x, y, where the next layers find it. */
+void slm_forward_layers(slm_forward *f, const slm_kv_view *kv, const int32_t *ids, uint32_t n,
+                        uint32_t pos0, uint32_t first, uint32_t end);
 
 /* Logits of tokens t0..t0+n-1 of the last chunk, n <= SLM_LOGITS_TILE, into f->logits, ld_vocab
  * apart. Once per token and chunk. */

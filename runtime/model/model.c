@@ -31,29 +31,29 @@ static slm_matrix matrix(const slm_file *file, const char *prefix, const char *s
 }
 
 /* A vector that can be read to a multiple of 16 elements: in place where its length allows. */
-static const float *vector(slm_arena *arena, const slm_file *file, const char *prefix,
+static const float *vector(slm_arena *arena, const slm_model *m, const char *prefix,
                            const char *suffix)
 {
-    const slm_tensor *t = find(file, prefix, suffix);
+    const slm_tensor *t = find(&m->file, prefix, suffix);
     if (!t) {
         return NULL;
     }
     uint32_t n = (uint32_t)t->dims[0];
     if (n % 16 == 0) {
-        return (const float *)(const void *)slm_tensor_data(file, t);
+        return (const float *)(const void *)slm_tensor_data(&m->file, t);
     }
     float *copy = (float *)arena_take(arena, round_up_u32(n, 16), sizeof(float));
-    if (copy) {
+    if (copy && !m->data_later) {
         memset(copy, 0, round_up_u32(n, 16) * sizeof(float));
-        memcpy(copy, slm_tensor_data(file, t), n * sizeof(float));
+        memcpy(copy, slm_tensor_data(&m->file, t), n * sizeof(float));
     }
     return copy;
 }
 
-static slm_norm norm(slm_arena *arena, const slm_file *file, const char *prefix, const char *weight,
+static slm_norm norm(slm_arena *arena, const slm_model *m, const char *prefix, const char *weight,
                      const char *bias)
 {
-    slm_norm n = {vector(arena, file, prefix, weight), vector(arena, file, prefix, bias)};
+    slm_norm n = {vector(arena, m, prefix, weight), vector(arena, m, prefix, bias)};
     return n;
 }
 
@@ -94,19 +94,19 @@ static void bind_layer(slm_model *m, slm_arena *arena, uint32_t index)
     layer_prefix(index, p);
     memset(layer, 0, sizeof *layer);
     layer->flags = m->config.n_layer_flags ? m->config.layer_flags[index] : 0;
-    layer->attn_norm = norm(arena, f, p, "attn_norm.weight", "attn_norm.bias");
-    layer->attn_post_norm = norm(arena, f, p, "attn_post_norm.weight", "attn_post_norm.bias");
-    layer->ffn_norm = norm(arena, f, p, "ffn_norm.weight", "ffn_norm.bias");
-    layer->ffn_post_norm = norm(arena, f, p, "ffn_post_norm.weight", "ffn_post_norm.bias");
-    layer->q_norm = vector(arena, f, p, "attn_q_norm.weight");
-    layer->k_norm = vector(arena, f, p, "attn_k_norm.weight");
-    layer->q_bias = vector(arena, f, p, "attn_q.bias");
-    layer->k_bias = vector(arena, f, p, "attn_k.bias");
-    layer->v_bias = vector(arena, f, p, "attn_v.bias");
-    layer->o_bias = vector(arena, f, p, "attn_output.bias");
-    layer->gate_bias = vector(arena, f, p, "ffn_gate.bias");
-    layer->up_bias = vector(arena, f, p, "ffn_up.bias");
-    layer->down_bias = vector(arena, f, p, "ffn_down.bias");
+    layer->attn_norm = norm(arena, m, p, "attn_norm.weight", "attn_norm.bias");
+    layer->attn_post_norm = norm(arena, m, p, "attn_post_norm.weight", "attn_post_norm.bias");
+    layer->ffn_norm = norm(arena, m, p, "ffn_norm.weight", "ffn_norm.bias");
+    layer->ffn_post_norm = norm(arena, m, p, "ffn_post_norm.weight", "ffn_post_norm.bias");
+    layer->q_norm = vector(arena, m, p, "attn_q_norm.weight");
+    layer->k_norm = vector(arena, m, p, "attn_k_norm.weight");
+    layer->q_bias = vector(arena, m, p, "attn_q.bias");
+    layer->k_bias = vector(arena, m, p, "attn_k.bias");
+    layer->v_bias = vector(arena, m, p, "attn_v.bias");
+    layer->o_bias = vector(arena, m, p, "attn_output.bias");
+    layer->gate_bias = vector(arena, m, p, "ffn_gate.bias");
+    layer->up_bias = vector(arena, m, p, "ffn_up.bias");
+    layer->down_bias = vector(arena, m, p, "ffn_down.bias");
     layer->q = matrix(f, p, "attn_q.weight");
     layer->k = matrix(f, p, "attn_k.weight");
     layer->v = matrix(f, p, "attn_v.weight");
@@ -121,7 +121,7 @@ static void bind_weights(slm_model *m, slm_arena *arena)
     m->token_embd = matrix(&m->file, "token_embd.weight", "");
     m->position_embd = matrix(&m->file, "position_embd.weight", "");
     m->output = m->config.tied_output ? m->token_embd : matrix(&m->file, "output.weight", "");
-    m->output_norm = norm(arena, &m->file, "output_norm.", "weight", "bias");
+    m->output_norm = norm(arena, m, "output_norm.", "weight", "bias");
     for (uint32_t i = 0; i < m->config.n_layers; i++) {
         bind_layer(m, arena, i);
     }
@@ -172,19 +172,47 @@ static slm_status open_text(slm_model *m, slm_arena *arena, slm_error *error)
     return status;
 }
 
-static slm_status check_contents(const slm_model *m, uint32_t flags, slm_error *error)
+static slm_status check_tensor(const slm_model *m, uint32_t index, uint32_t flags, slm_error *error)
 {
     slm_status status = SLM_OK;
     if (flags & SLM_MODEL_CHECK_DATA) {
-        status = slm_file_check_content(&m->file, error);
+        status = slm_file_check_tensor(&m->file, index, error);
     }
+    if (status == SLM_OK && (flags & SLM_MODEL_CHECK_VALUES)) {
+        status = slm_file_check_values(&m->file, index, error);
+    }
+    return status;
+}
+
+static slm_status check_contents(const slm_model *m, uint32_t flags, slm_error *error)
+{
+    slm_status status = SLM_OK;
     for (uint32_t i = 0; i < m->file.n_tensors && status == SLM_OK; i++) {
-        if (flags & SLM_MODEL_CHECK_DATA) {
-            status = slm_file_check_tensor(&m->file, i, error);
-        }
-        if (status == SLM_OK && (flags & SLM_MODEL_CHECK_VALUES)) {
-            status = slm_file_check_values(&m->file, i, error);
-        }
+        status = check_tensor(m, i, flags, error);
+    }
+    return status;
+}
+
+/* Where tensor i begins, and with it the padding ends that belongs to the one before. */
+static uint64_t tensor_start(const slm_file *f, uint32_t i)
+{
+    return i < f->n_tensors ? f->tensors[i].offset : f->n_bytes;
+}
+
+slm_status slm_model_arrived(slm_model *m, uint64_t n_bytes, uint32_t flags, uint64_t *n_good,
+                             slm_error *error)
+{
+    slm_status status = SLM_OK;
+    while (m->n_checked < m->file.n_tensors &&
+           n_bytes >= tensor_start(&m->file, m->n_checked + 1) && status == SLM_OK) {
+        status = check_tensor(m, m->n_checked, flags, error);
+        m->n_checked += status == SLM_OK;
+    }
+    *n_good = tensor_start(&m->file, m->n_checked);
+    if (m->n_checked == m->file.n_tensors && m->data_later) {
+        slm_arena arena = m->vectors;
+        m->data_later = false;
+        bind_weights(m, &arena);
     }
     return status;
 }
@@ -219,8 +247,10 @@ static slm_status layout(slm_model *m, slm_arena *arena, const void *bytes, size
         take_vectors(arena, &m->config);
         return SLM_OK;
     }
+    m->data_later = (flags & SLM_MODEL_DATA_LATER) != 0;
+    m->vectors = *arena;
     bind_weights(m, arena);
-    return check_contents(m, flags, error);
+    return m->data_later ? SLM_OK : check_contents(m, flags, error);
 }
 
 slm_status slm_model_bytes(const void *file, size_t file_bytes, uint32_t flags, size_t *bytes,

@@ -47,6 +47,9 @@ struct slm_model {
     double *rope_frequency;  /* rope_dim / 2: radians per position */
     double *local_frequency; /* the same for layers with local rope, or NULL */
     uint64_t memory_bytes;
+    bool data_later;    /* and not there yet */
+    uint32_t n_checked; /* tensors, as the data arrives */
+    slm_arena vectors;  /* where padded copies of vectors are to go */
 };
 
 /* Radians per position of each rotated pair, f64: theta^(-2i / n), n the rotated elements, then the

@@ -107,6 +107,34 @@ void kv_pool_fork(slm_kv_pool *pool, uint32_t from, uint32_t to)
     target->length = source->length;
 }
 
+/* Offset in the pools of a sequence's whole block number i % n, of layer i / n. */
+static size_t block_offset(const slm_kv_pool *pool, const slm_sequence *s, size_t i, size_t n)
+{
+    return i / n * pool->layer_bytes + s->blocks[i % n] * pool->block_bytes;
+}
+
+void kv_pool_save(const slm_kv_pool *pool, uint32_t sequence, uint8_t *bytes)
+{
+    const slm_sequence *s = &pool->sequences[sequence];
+    size_t n = s->length / SLM_KV_BLOCK;
+    for (size_t i = 0; i < n * pool->n_layers; i++, bytes += 2 * pool->block_bytes) {
+        size_t at = block_offset(pool, s, i, n);
+        memcpy(bytes, pool->k + at, pool->block_bytes);
+        memcpy(bytes + pool->block_bytes, pool->v + at, pool->block_bytes);
+    }
+}
+
+void kv_pool_restore(slm_kv_pool *pool, uint32_t sequence, const uint8_t *bytes)
+{
+    const slm_sequence *s = &pool->sequences[sequence];
+    size_t n = s->length / SLM_KV_BLOCK;
+    for (size_t i = 0; i < n * pool->n_layers; i++, bytes += 2 * pool->block_bytes) {
+        size_t at = block_offset(pool, s, i, n);
+        memcpy(pool->k + at, bytes, pool->block_bytes);
+        memcpy(pool->v + at, bytes + pool->block_bytes, pool->block_bytes);
+    }
+}
+
 slm_kv_view kv_pool_view(const slm_kv_pool *pool, uint32_t sequence)
 {
     slm_kv_view view = {pool->k, pool->v, pool->layer_bytes, pool->sequences[sequence].blocks};

@@ -45,6 +45,11 @@ void kv_pool_truncate(slm_kv_pool *pool, uint32_t sequence, uint32_t n);
 /* Makes `to` a copy of `from` that shares its blocks. */
 void kv_pool_fork(slm_kv_pool *pool, uint32_t from, uint32_t to);
 
+/* The whole blocks of a sequence, layer after layer, each block's keys and then its values, to and
+ * from bytes. Before restoring, the sequence is as long as they are, and holds its blocks alone. */
+void kv_pool_save(const slm_kv_pool *pool, uint32_t sequence, uint8_t *bytes);
+void kv_pool_restore(slm_kv_pool *pool, uint32_t sequence, const uint8_t *bytes);
+
 slm_kv_view kv_pool_view(const slm_kv_pool *pool, uint32_t sequence);
 
 #endif

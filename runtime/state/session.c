@@ -1,6 +1,12 @@
 /* session.c - a model at work: sequences of tokens with their cached keys and values.
  *
  * One block of memory:   | slm_session | forward buffers | KV pool |
+ *
+ * A saved state (slm_session_save), little-endian:
+ *
+ *     8 magic | 4 KV type | 4 layers | 4 bytes of a cache row | 4 tokens | 8 content checksum |
+ *     8 bytes in all | 8 checksum of all that follows and of the 40 bytes before |
+ *     4 each: ids, zeros to a multiple of 8 | for each layer and whole block: keys, then values
  */
 #include <string.h>
 
@@ -15,8 +21,24 @@ enum {
     MAX_CONTEXT = 1 << 24,
     MAX_CHUNK = 4096,
     MAX_SEQUENCES = 64,
-    MAX_THREADS = 256
+    MAX_THREADS = 256,
+    STATE_AT_CHECKSUM = 40,
+    STATE_HEADER_BYTES = 48
 };
+
+static const uint8_t STATE_MAGIC[8] = {'S', 'L', 'M', 's', 't', 'a', 't', 1};
+
+/* Tokens on their way through the model. */
+typedef struct evaluation {
+    slm_eval_options options;
+    const int32_t *ids;
+    size_t n_ids, done;
+    bool is_prompt;
+    double started;
+    uint32_t n_chunk; /* tokens after `done` that are between layers; 0: none are */
+    uint32_t pos0;    /* position of the first of them */
+    uint32_t layer;   /* that they go through next */
+} evaluation;
 
 struct slm_session {
     slm_forward forward;
@@ -26,6 +48,7 @@ struct slm_session {
     uint64_t memory_bytes;
     uint64_t prompt_tokens, generated_tokens;
     double prompt_seconds, generate_seconds;
+    evaluation evaluation;
 };
 
 static slm_status resolve(const slm_model *model, const slm_session_options *given,
@@ -190,44 +213,90 @@ static void emit_logits(slm_session *s, const slm_eval_options *o, size_t first,
     }
 }
 
-slm_status slm_session_eval(slm_session *s, const int32_t *ids, size_t n_ids,
-                            const slm_eval_options *options, slm_error *error)
+slm_status slm_session_begin(slm_session *s, const int32_t *ids, size_t n_ids,
+                             const slm_eval_options *options, slm_error *error)
 {
+    slm_session_stop(s);
     slm_eval_options o;
     memset(&o, 0, sizeof o);
     if (options) {
         o = *options;
     }
     slm_status status = check_ids(s, o.sequence, ids, n_ids, error);
-    if (status != SLM_OK) {
-        return status;
+    if (status == SLM_OK) {
+        evaluation e = {.options = o,
+                        .ids = ids,
+                        .n_ids = n_ids,
+                        .is_prompt = n_ids > 1 || s->pool.sequences[o.sequence].length == 0,
+                        .started = slm_clock_seconds()};
+        s->evaluation = e;
     }
-    double start = slm_clock_seconds();
-    size_t done = 0;
-    while (done < n_ids) {
-        uint32_t n =
-            n_ids - done < s->forward.n_chunk ? (uint32_t)(n_ids - done) : s->forward.n_chunk;
-        uint32_t pos0 = s->pool.sequences[o.sequence].length;
-        kv_pool_extend(&s->pool, o.sequence, n);
-        slm_kv_view view = kv_pool_view(&s->pool, o.sequence);
-        slm_team_begin(s->forward.team, n);
-        slm_forward_chunk(&s->forward, &view, ids + done, n, pos0);
-        emit_logits(s, &o, done, n, done + n == n_ids);
-        slm_team_end(s->forward.team);
-        done += n;
-        if (o.progress && o.progress(o.user, done, n_ids) != 0) {
-            break;
-        }
+    return status;
+}
+
+/* Takes room for the next tokens that go through the layers together. */
+static void begin_chunk(slm_session *s, evaluation *e)
+{
+    size_t left = e->n_ids - e->done;
+    e->n_chunk = left < s->forward.n_chunk ? (uint32_t)left : s->forward.n_chunk;
+    e->pos0 = s->pool.sequences[e->options.sequence].length;
+    e->layer = 0;
+    kv_pool_extend(&s->pool, e->options.sequence, e->n_chunk);
+    slm_team_begin(s->forward.team, e->n_chunk);
+}
+
+static void end_chunk(slm_session *s, evaluation *e)
+{
+    uint32_t n = e->n_chunk;
+    emit_logits(s, &e->options, e->done, n, e->done + n == e->n_ids);
+    slm_team_end(s->forward.team);
+    e->n_chunk = 0;
+    e->done += n;
+    *(e->is_prompt ? &s->prompt_tokens : &s->generated_tokens) += n;
+    if (e->options.progress && e->options.progress(e->options.user, e->done, e->n_ids) != 0) {
+        e->n_ids = e->done;
     }
-    double seconds = slm_clock_seconds() - start;
-    if (n_ids == 1) {
-        s->generated_tokens += 1;
-        s->generate_seconds += seconds;
-    } else {
-        s->prompt_tokens += done;
-        s->prompt_seconds += seconds;
+    if (e->done == e->n_ids) {
+        double seconds = slm_clock_seconds() - e->started;
+        *(e->is_prompt ? &s->prompt_seconds : &s->generate_seconds) += seconds;
     }
-    return SLM_OK;
+}
+
+int slm_session_step(slm_session *s, uint32_t n_layers)
+{
+    evaluation *e = &s->evaluation;
+    if (e->done == e->n_ids) {
+        return 0;
+    }
+    if (e->n_chunk == 0) {
+        begin_chunk(s, e);
+    }
+    uint32_t left = s->forward.model->config.n_layers - e->layer;
+    uint32_t end = e->layer + (n_layers < left ? n_layers : left);
+    slm_kv_view view = kv_pool_view(&s->pool, e->options.sequence);
+    slm_forward_layers(&s->forward, &view, e->ids + e->done, e->n_chunk, e->pos0, e->layer, end);
+    e->layer = end;
+    if (n_layers >= left) {
+        end_chunk(s, e);
+    }
+    return e->done != e->n_ids;
+}
+
+void slm_session_stop(slm_session *s)
+{
+    if (s->evaluation.n_chunk != 0) {
+        kv_pool_truncate(&s->pool, s->evaluation.options.sequence, s->evaluation.pos0);
+    }
+    memset(&s->evaluation, 0, sizeof s->evaluation);
+}
+
+slm_status slm_session_eval(slm_session *s, const int32_t *ids, size_t n_ids,
+                            const slm_eval_options *options, slm_error *error)
+{
+    slm_status status = slm_session_begin(s, ids, n_ids, options, error);
+    while (status == SLM_OK && slm_session_step(s, UINT32_MAX)) {
+    }
+    return status;
 }
 
 float *slm_session_logits(slm_session *s)
@@ -250,14 +319,128 @@ slm_status slm_session_truncate(slm_session *s, uint32_t sequence, uint32_t n_to
     if (sequence >= s->pool.n_sequences) {
         return SLM_ERR_ARGUMENT;
     }
+    slm_session_stop(s);
     if (n_tokens < s->pool.sequences[sequence].length) {
         kv_pool_truncate(&s->pool, sequence, n_tokens);
     }
     return SLM_OK;
 }
 
+/* ---- Saved states ---------------------------------------------------------------------------- */
+
+static uint64_t state_ids_bytes(uint64_t n_ids)
+{
+    return (4 * n_ids + 7) & ~(uint64_t)7;
+}
+
+static uint64_t state_bytes(const slm_session *s, uint64_t n_ids)
+{
+    return STATE_HEADER_BYTES + state_ids_bytes(n_ids) +
+           n_ids / SLM_KV_BLOCK * s->pool.block_bytes * 2 * s->pool.n_layers;
+}
+
+static void state_header(const slm_session *s, uint32_t n_ids, uint8_t *header)
+{
+    memcpy(header, STATE_MAGIC, 8);
+    store_u32(header + 8, s->forward.kv_type);
+    store_u32(header + 12, s->pool.n_layers);
+    store_u32(header + 16, (uint32_t)s->forward.kv_row_bytes);
+    store_u32(header + 20, n_ids);
+    store_u64(header + 24, s->forward.model->file.content_checksum);
+    store_u64(header + 32, state_bytes(s, n_ids));
+}
+
+static uint64_t state_checksum(const uint8_t *state, size_t n_bytes)
+{
+    slm_hash hash;
+    slm_hash_init(&hash, 0);
+    slm_hash_update(&hash, state, STATE_AT_CHECKSUM);
+    slm_hash_update(&hash, state + STATE_HEADER_BYTES, n_bytes - STATE_HEADER_BYTES);
+    return slm_hash_final(&hash);
+}
+
+size_t slm_session_state_bytes(const slm_session *s, uint32_t sequence)
+{
+    return (size_t)state_bytes(s, slm_session_length(s, sequence));
+}
+
+void slm_session_save(const slm_session *s, uint32_t sequence, const int32_t *ids, void *state)
+{
+    uint8_t *out = (uint8_t *)state, *at = out + STATE_HEADER_BYTES;
+    uint32_t n = slm_session_length(s, sequence);
+    state_header(s, n, out);
+    memset(at, 0, (size_t)state_ids_bytes(n));
+    for (uint32_t i = 0; i < n; i++) {
+        store_u32(at + 4 * (size_t)i, (uint32_t)ids[i]);
+    }
+    kv_pool_save(&s->pool, sequence, at + state_ids_bytes(n));
+    store_u64(out + STATE_AT_CHECKSUM, state_checksum(out, (size_t)state_bytes(s, n)));
+}
+
+/* That it is a whole, undamaged state of this model; *n_ids: its tokens. */
+static slm_status check_state(const slm_session *s, const uint8_t *state, size_t n_bytes,
+                              uint32_t *n_ids, slm_error *error)
+{
+    uint8_t want[STATE_HEADER_BYTES];
+    if (n_bytes < STATE_HEADER_BYTES) {
+        return slm_fail(error, SLM_ERR_TRUNCATED, n_bytes, "a saved state ends in its header");
+    }
+    if (memcmp(state, STATE_MAGIC, 8) != 0) {
+        return slm_fail(error, SLM_ERR_MAGIC, 0, "not a saved state");
+    }
+    *n_ids = load_u32(state + 20);
+    state_header(s, *n_ids, want);
+    if (memcmp(state + 8, want + 8, 12) != 0 || memcmp(state + 24, want + 24, 8) != 0) {
+        return slm_fail(error, SLM_ERR_ARGUMENT, 8,
+                        "the saved state is of another model or KV type");
+    }
+    if (load_u64(state + 32) != n_bytes || n_bytes != state_bytes(s, *n_ids)) {
+        return slm_fail(error, SLM_ERR_TRUNCATED, n_bytes, "the saved state has %l of %l bytes",
+                        (uint64_t)n_bytes, load_u64(state + 32));
+    }
+    if (load_u64(state + STATE_AT_CHECKSUM) != state_checksum(state, n_bytes)) {
+        return slm_fail(error, SLM_ERR_CHECKSUM, STATE_AT_CHECKSUM, "the saved state is damaged");
+    }
+    return SLM_OK;
+}
+
+slm_status slm_session_restore(slm_session *s, uint32_t sequence, const void *state, size_t n_bytes,
+                               const int32_t **ids, uint32_t *n_ids, uint32_t *n_kept,
+                               slm_error *error)
+{
+    const uint8_t *at = (const uint8_t *)state + STATE_HEADER_BYTES;
+    uint32_t n = 0;
+    slm_status status = check_state(s, (const uint8_t *)state, n_bytes, &n, error);
+    if (status != SLM_OK) {
+        return status;
+    }
+    slm_session_stop(s);
+    const int32_t *held = (const int32_t *)(const void *)at;
+    if (sequence >= s->pool.n_sequences) {
+        return slm_fail(error, SLM_ERR_ARGUMENT, 0, "sequence %u of %u", sequence,
+                        s->pool.n_sequences);
+    }
+    if (n > s->n_context) {
+        return slm_fail(error, SLM_ERR_CONTEXT_FULL, 0,
+                        "a saved state of %u tokens does not fit a context of %u", n, s->n_context);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        if (held[i] < 0 || (uint32_t)held[i] >= s->forward.model->config.n_vocab) {
+            return slm_fail(error, SLM_ERR_TOKEN_ID, i, "a saved state with token id %i", held[i]);
+        }
+    }
+    *ids = held;
+    *n_ids = n;
+    *n_kept = n / SLM_KV_BLOCK * SLM_KV_BLOCK;
+    kv_pool_truncate(&s->pool, sequence, 0);
+    kv_pool_extend(&s->pool, sequence, *n_kept);
+    kv_pool_restore(&s->pool, sequence, at + state_ids_bytes(n));
+    return SLM_OK;
+}
+
 slm_status slm_session_fork(slm_session *s, uint32_t from, uint32_t to)
 {
+    slm_session_stop(s);
     if (from >= s->pool.n_sequences || to >= s->pool.n_sequences) {
         return SLM_ERR_ARGUMENT;
     }
