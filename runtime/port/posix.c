@@ -70,7 +70,7 @@ uint32_t team_spins(void)
         double seconds = slm_clock_seconds() - start;
         best = seconds < best ? seconds : best;
     }
-    double spins = 1e-9 * SPIN_NS * PAUSES / (best > 1e-7 ? best : 1e-7);
+    double spins = 1e-9 * (double)(SPIN_NS * PAUSES) / (best > 1e-7 ? best : 1e-7);
     return (uint32_t)spins + 1;
 }
 

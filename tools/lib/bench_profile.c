@@ -135,15 +135,17 @@ static void attention(const slm_attention_args *a, uint32_t kv_head, uint32_t t0
 
 const char *profile_part_name(profile_part part)
 {
+    static const char *const matrices[SLM_TYPE_COUNT] = {
+        [SLM_TYPE_F32] = "F32 matrices",
+        [SLM_TYPE_F16] = "F16 matrices",
+        [SLM_TYPE_BF16] = "BF16 matrices",
+        [SLM_TYPE_Q8_0] = "Q8_0 matrices",
+        [SLM_TYPE_Q4_0] = "Q4_0 matrices",
+        [SLM_TYPE_Q4_K] = "Q4_K matrices",
+        [SLM_TYPE_Q5_K] = "Q5_K matrices",
+        [SLM_TYPE_Q6_K] = "Q6_K matrices",
+    };
     static const char *const names[] = {
-        [PROFILE_MATRIX + SLM_TYPE_F32] = "F32 matrices",
-        [PROFILE_MATRIX + SLM_TYPE_F16] = "F16 matrices",
-        [PROFILE_MATRIX + SLM_TYPE_BF16] = "BF16 matrices",
-        [PROFILE_MATRIX + SLM_TYPE_Q8_0] = "Q8_0 matrices",
-        [PROFILE_MATRIX + SLM_TYPE_Q4_0] = "Q4_0 matrices",
-        [PROFILE_MATRIX + SLM_TYPE_Q4_K] = "Q4_K matrices",
-        [PROFILE_MATRIX + SLM_TYPE_Q5_K] = "Q5_K matrices",
-        [PROFILE_MATRIX + SLM_TYPE_Q6_K] = "Q6_K matrices",
         [PROFILE_ATTENTION] = "attention",
         [PROFILE_QUANTIZE] = "quantizing activations",
         [PROFILE_NORM] = "norms",
@@ -153,7 +155,7 @@ const char *profile_part_name(profile_part part)
         [PROFILE_SAMPLING] = "sampling",
         [PROFILE_REST] = "waiting and the rest",
     };
-    return names[part];
+    return part < PROFILE_ATTENTION ? matrices[part] : names[part];
 }
 
 void profile_attach(model_file *m)

@@ -238,7 +238,6 @@ static void json_comparison(json_out *j, const suite_comparison *s)
 static int compare_all(eval_store *store, const run_list *before, const run_list *after, failure *f)
 {
     json_out j;
-    uint32_t n = 0;
     int code = EXIT_OK;
     json_begin(&j, stdout, false);
     if (given.json) {
@@ -257,7 +256,6 @@ static int compare_all(eval_store *store, const run_list *before, const run_list
             code = compare_suite(store, &s, f);
             if (code == EXIT_OK) {
                 given.json ? json_comparison(&j, &s) : print_comparison(&s);
-                n++;
             }
             free_comparison(&s);
         }
