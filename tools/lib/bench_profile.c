@@ -136,14 +136,10 @@ static void attention(const slm_attention_args *a, uint32_t kv_head, uint32_t t0
 const char *profile_part_name(profile_part part)
 {
     static const char *const matrices[SLM_TYPE_COUNT] = {
-        [SLM_TYPE_F32] = "F32 matrices",
-        [SLM_TYPE_F16] = "F16 matrices",
-        [SLM_TYPE_BF16] = "BF16 matrices",
-        [SLM_TYPE_Q8_0] = "Q8_0 matrices",
-        [SLM_TYPE_Q4_0] = "Q4_0 matrices",
-        [SLM_TYPE_Q4_K] = "Q4_K matrices",
-        [SLM_TYPE_Q5_K] = "Q5_K matrices",
-        [SLM_TYPE_Q6_K] = "Q6_K matrices",
+        [SLM_TYPE_F32] = "F32 matrices",   [SLM_TYPE_F16] = "F16 matrices",
+        [SLM_TYPE_BF16] = "BF16 matrices", [SLM_TYPE_Q8_0] = "Q8_0 matrices",
+        [SLM_TYPE_Q4_0] = "Q4_0 matrices", [SLM_TYPE_Q4_K] = "Q4_K matrices",
+        [SLM_TYPE_Q5_K] = "Q5_K matrices", [SLM_TYPE_Q6_K] = "Q6_K matrices",
     };
     static const char *const names[] = {
         [PROFILE_ATTENTION] = "attention",
