@@ -209,8 +209,8 @@ dist/package.json: runtime/web/package.json runtime/include/slm.h
 	@mkdir -p dist
 	$(Q)sed 's/@VERSION@/$(VERSION)/' $< >$@
 
-DIST := $(WASM_MODULES:%=dist/%) dist/slm.js dist/slm-thread.js dist/quality.js dist/slm.d.ts \
-    dist/package.json
+DIST := $(WASM_MODULES:%=dist/%) $(patsubst runtime/web/%,dist/%,$(wildcard runtime/web/*.js)) \
+    dist/slm.d.ts dist/package.json
 dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 	@scripts/sizes.sh $(DIST)
 

@@ -1,10 +1,11 @@
 /* exports.c - the functions that the wasm module exports: slm.h for a caller that can pass only
- * numbers. slm.js is that caller.
+ * numbers. slm-worker.js is that caller.
  *
- * The module is one engine: one model, one session. Its linear memory is the arena:
+ * The module is one engine: one model, one session of several sequences. Its linear memory is the
+ * arena:
  *
- *     | stack | constants | file | model | team | session | input, ids, scratch of a call |
- *                                                         ^ engine.mark: each call starts here
+ *     | stack | constants | file | model | team | session | chunk | input, ids, scratch of a call |
+ *                                                                 ^ engine.mark: calls start here
  *
  * The file is written by JavaScript straight to where web_reserve says; memory grows by memory.grow
  * and never shrinks: unloading is dropping the instance. Functions that can fail return an
@@ -21,9 +22,16 @@
 
 #define EXPORT(name) __attribute__((export_name(#name), used)) name
 
-enum { PAGE_BYTES = 65536, OUT_BYTES = 1024 };
+enum { PAGE_BYTES = 65536, OUT_BYTES = 1024, MAX_STREAMS = 17, MAX_CHUNK = 4096 };
 
 extern unsigned char __heap_base; /* where wasm-ld ends the constants */
+
+/* What belongs to one text in the making; as many as sequences, and one for calls in between. */
+typedef struct stream {
+    slm_sampler sampler;
+    slm_decoder decoder;
+    slm_hash digest;
+} stream;
 
 static struct engine {
     uintptr_t top, mark; /* first free byte; the same once the session is made */
@@ -32,12 +40,14 @@ static struct engine {
     const slm_tokenizer *tokenizer;
     slm_team *team;
     slm_session *session;
-    slm_sampler sampler;
-    slm_decoder decoder;
-    slm_hash digest;
+    slm_session_options options;
+    size_t model_bytes, team_bytes, session_bytes;
+    int32_t *chunk;  /* ids on their way through the model, which calls in between leave alone */
+    uint64_t n_good; /* bytes of the file that have been checked */
     const int32_t *ids;
     size_t n_ids;
     size_t n_out; /* bytes in `out` */
+    stream streams[MAX_STREAMS];
     char out[OUT_BYTES];
     slm_error error;
 } engine;
@@ -84,62 +94,67 @@ uint32_t EXPORT(web_input)(uint32_t n_bytes)
 
 /* ---- Setting up ------------------------------------------------------------------------------ */
 
-/* Sets the model up over a file that web_reserve made room for. */
-uint32_t EXPORT(web_load)(const void *file, uint32_t n_bytes, uint32_t flags)
+/* Sets the model up over a file of n_bytes of which all but the tensor data is there. */
+uint32_t EXPORT(web_model)(const void *file, uint32_t n_bytes)
 {
-    size_t need = 0;
-    slm_status status = slm_model_bytes(file, n_bytes, flags, &need, &engine.error);
+    uint32_t flags = SLM_MODEL_DATA_LATER;
+    slm_status status = slm_model_bytes(file, n_bytes, flags, &engine.model_bytes, &engine.error);
     if (status != SLM_OK) {
         return status;
     }
-    void *memory = reserve(need);
+    void *memory = reserve(engine.model_bytes);
     if (!memory) {
-        return no_memory(need);
+        return no_memory(engine.model_bytes);
     }
-    status = slm_model_init(memory, need, file, n_bytes, flags, NULL, &engine.model, &engine.error);
+    status = slm_model_init(memory, engine.model_bytes, file, n_bytes, flags, NULL, &engine.model,
+                            &engine.error);
     if (status == SLM_OK) {
         slm_model_describe(engine.model, &engine.info);
         engine.tokenizer = slm_model_tokenizer(engine.model);
-        engine.mark = engine.top;
     }
     return status;
 }
 
-static slm_status start_team(uint32_t n_threads)
-{
-    size_t need = slm_team_bytes(n_threads);
-    void *memory = reserve(need);
-    if (!memory) {
-        return no_memory(need);
-    }
-    return slm_team_start(memory, need, n_threads, &engine.team, &engine.error);
-}
-
-/* Makes the team and the session. Zeros stand for the defaults of slm_session_options. The other
- * threads join as wasm_threads.c says. */
-uint32_t EXPORT(web_open)(uint32_t n_context, uint32_t n_chunk, uint32_t kv_type,
-                          uint32_t n_threads)
+/* Says what team and session shall be, and how much they take: NUMBERS. Zeros stand for the
+ * defaults of slm_session_options. */
+uint32_t EXPORT(web_measure)(uint32_t n_context, uint32_t n_chunk, uint32_t kv_type,
+                             uint32_t n_threads, uint32_t n_sequences)
 {
     slm_session_options options = {.n_context = n_context,
                                    .n_chunk = n_chunk,
+                                   .n_sequences = n_sequences,
                                    .kv_type = (slm_kv_type)kv_type,
                                    .n_threads = n_threads};
-    size_t need = 0;
-    slm_status status = start_team(n_threads ? n_threads : 1);
+    engine.options = options;
+    engine.team_bytes = slm_team_bytes(n_threads);
+    return slm_session_bytes(engine.model, &options, &engine.session_bytes, &engine.error);
+}
+
+/* Makes the team and the session that were measured. The other threads join as wasm_threads.c
+ * says. */
+uint32_t EXPORT(web_open)(void)
+{
+    uintptr_t top = engine.top;
+    void *team = reserve(engine.team_bytes), *memory = team ? reserve(engine.session_bytes) : NULL;
+    engine.chunk = memory ? (int32_t *)reserve(MAX_CHUNK * sizeof *engine.chunk) : NULL;
+    if (!engine.chunk) {
+        engine.top = top; /* for another try with less */
+        return no_memory((uint64_t)engine.team_bytes + engine.session_bytes);
+    }
+    slm_status status = slm_team_start(team, engine.team_bytes, engine.options.n_threads,
+                                       &engine.team, &engine.error);
     if (status == SLM_OK) {
-        status = slm_session_bytes(engine.model, &options, &need, &engine.error);
+        status = slm_session_init(memory, engine.session_bytes, engine.model, &engine.options,
+                                  engine.team, &engine.session, &engine.error);
     }
-    if (status != SLM_OK) {
-        return status;
-    }
-    void *memory = reserve(need);
-    if (!memory) {
-        return no_memory(need);
-    }
-    status = slm_session_init(memory, need, engine.model, &options, engine.team, &engine.session,
-                              &engine.error);
     engine.mark = engine.top;
     return status;
+}
+
+/* The first n_bytes of the file are there. check: SLM_MODEL_CHECK_*. */
+uint32_t EXPORT(web_arrived)(uint32_t n_bytes, uint32_t check)
+{
+    return slm_model_arrived(engine.model, n_bytes, check, &engine.n_good, &engine.error);
 }
 
 /* Sets the clock, which stands still between calls: before and after each call that takes long. */
@@ -151,64 +166,77 @@ void EXPORT(web_time)(double seconds)
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
-/* The n_bytes of text at web_input() to ids: web_ids(), web_ids_count(). */
+/* Room for the ids of n_bytes of text and for making them. */
+static void *reserve_ids(uint64_t n_bytes, int32_t **ids, size_t *capacity, size_t *n_scratch)
+{
+    uint64_t n = 3 * n_bytes + 8;
+    *n_scratch = slm_encode_scratch_bytes(engine.tokenizer, (size_t)n_bytes);
+    *capacity = (size_t)n;
+    *ids = n < SIZE_MAX / sizeof **ids ? (int32_t *)reserve(n * sizeof **ids) : NULL;
+    engine.ids = *ids;
+    engine.n_ids = 0;
+    return *ids && *n_scratch < SIZE_MAX ? reserve(*n_scratch) : NULL;
+}
+
+static slm_status no_tokenizer(void)
+{
+    return slm_fail(&engine.error, SLM_ERR_NO_TOKENIZER, 0, "the model carries no tokenizer");
+}
+
+/* The n_bytes of text at web_input() to ids: AT_IDS, AT_N_IDS. */
 uint32_t EXPORT(web_encode)(const char *text, uint32_t n_bytes, uint32_t flags)
 {
     if (!engine.tokenizer) {
-        return slm_fail(&engine.error, SLM_ERR_NO_TOKENIZER, 0, "the model carries no tokenizer");
+        return no_tokenizer();
     }
-    uint64_t capacity = 3 * (uint64_t)n_bytes + 8;
-    uint64_t need = slm_encode_scratch_bytes(engine.tokenizer, n_bytes);
-    int32_t *ids = (int32_t *)reserve(capacity * sizeof *ids);
-    void *scratch = ids && need < SIZE_MAX ? reserve(need) : NULL;
+    int32_t *ids;
+    size_t capacity, n_scratch;
+    void *scratch = reserve_ids(n_bytes, &ids, &capacity, &n_scratch);
     if (!scratch) {
-        return no_memory(need + capacity * sizeof *ids);
+        return no_memory(n_bytes);
     }
-    engine.ids = ids;
-    engine.n_ids = 0;
-    return slm_encode(engine.tokenizer, text, n_bytes, flags, ids, (size_t)capacity, &engine.n_ids,
-                      scratch, (size_t)need, &engine.error);
+    return slm_encode(engine.tokenizer, text, n_bytes, flags, ids, capacity, &engine.n_ids, scratch,
+                      n_scratch, &engine.error);
 }
 
-const int32_t *EXPORT(web_ids)(void)
+/* Messages at web_input() to ids, as web_encode. */
+uint32_t EXPORT(web_chat)(const slm_message *messages, uint32_t n_messages, uint32_t flags)
 {
-    return engine.ids;
+    if (!slm_model_has_chat(engine.model)) {
+        return slm_fail(&engine.error, SLM_ERR_CHAT, 0, "the model carries no chat turns");
+    }
+    uint64_t n_bytes = 4096; /* and 512 a message, which slm_chat_encode asks for */
+    for (uint32_t i = 0; i < n_messages; i++) {
+        n_bytes += (uint64_t)messages[i].n_bytes + 512;
+    }
+    int32_t *ids;
+    size_t capacity, n_scratch;
+    void *scratch = reserve_ids(n_bytes, &ids, &capacity, &n_scratch);
+    if (!scratch) {
+        return no_memory(n_bytes);
+    }
+    return slm_chat_encode(engine.model, messages, n_messages, flags, ids, capacity, &engine.n_ids,
+                           scratch, n_scratch, &engine.error);
 }
 
-uint32_t EXPORT(web_ids_count)(void)
+void EXPORT(web_decoder_reset)(uint32_t stream, uint32_t flags)
 {
-    return (uint32_t)engine.n_ids;
+    slm_decoder_init(&engine.streams[stream].decoder, flags);
 }
 
-void EXPORT(web_decoder_reset)(uint32_t flags)
-{
-    slm_decoder_init(&engine.decoder, flags);
-}
-
-/* The text that id completes: web_out(), web_out_bytes(). */
-uint32_t EXPORT(web_decode)(int32_t id)
+/* The text that id completes: AT_OUT, AT_N_OUT. */
+uint32_t EXPORT(web_decode)(uint32_t stream, int32_t id)
 {
     engine.n_out = 0;
-    if (!engine.tokenizer) {
-        return slm_fail(&engine.error, SLM_ERR_NO_TOKENIZER, 0, "the model carries no tokenizer");
-    }
-    return slm_decoder_push(&engine.decoder, engine.tokenizer, id, engine.out, OUT_BYTES,
-                            &engine.n_out, &engine.error);
+    return engine.tokenizer
+               ? slm_decoder_push(&engine.streams[stream].decoder, engine.tokenizer, id, engine.out,
+                                  OUT_BYTES, &engine.n_out, &engine.error)
+               : no_tokenizer();
 }
 
-void EXPORT(web_decoder_flush)(void)
+void EXPORT(web_decoder_flush)(uint32_t stream)
 {
-    engine.n_out = slm_decoder_flush(&engine.decoder, engine.out);
-}
-
-const char *EXPORT(web_out)(void)
-{
-    return engine.out;
-}
-
-uint32_t EXPORT(web_out_bytes)(void)
-{
-    return (uint32_t)engine.n_out;
+    engine.n_out = slm_decoder_flush(&engine.streams[stream].decoder, engine.out);
 }
 
 uint32_t EXPORT(web_is_end)(int32_t id)
@@ -224,48 +252,100 @@ static void add_to_digest(void *user, size_t index, const float *logits, uint32_
     slm_hash_update((slm_hash *)user, logits, (size_t)n_vocab * sizeof *logits);
 }
 
-/* Appends ids; with_digest: logits of every position enter the digest. */
-uint32_t EXPORT(web_eval)(const int32_t *ids, uint32_t n_ids, uint32_t with_digest)
+/* Begins to append the n_ids (up to 4096) at AT_CHUNK, which web_step goes on with; with_digest:
+ * logits of every position enter the digest. */
+uint32_t EXPORT(web_begin)(uint32_t sequence, uint32_t n_ids, uint32_t with_digest)
 {
-    slm_eval_options options = {.every_position = with_digest ? add_to_digest : NULL,
-                                .user = &engine.digest};
-    return slm_session_eval(engine.session, ids, n_ids, &options, &engine.error);
+    slm_eval_options options = {.sequence = sequence,
+                                .every_position = with_digest ? add_to_digest : NULL,
+                                .user = &engine.streams[sequence].digest};
+    return slm_session_begin(engine.session, engine.chunk, n_ids, &options, &engine.error);
 }
 
-const float *EXPORT(web_logits)(void)
+uint32_t EXPORT(web_step)(uint32_t n_layers)
 {
-    return slm_session_logits(engine.session);
+    return (uint32_t)slm_session_step(engine.session, n_layers);
 }
 
-void EXPORT(web_digest_reset)(void)
+/* Also ends what web_begin began. */
+void EXPORT(web_truncate)(uint32_t sequence, uint32_t n_tokens)
 {
-    slm_hash_init(&engine.digest, 0);
+    slm_session_truncate(engine.session, sequence, n_tokens);
 }
 
-uint64_t EXPORT(web_digest)(void)
+void EXPORT(web_fork)(uint32_t from, uint32_t to)
 {
-    return slm_hash_final(&engine.digest);
+    slm_session_fork(engine.session, from, to);
 }
 
-uint32_t EXPORT(web_truncate)(uint32_t n_tokens)
+/* The state of a sequence that holds these ids (at web_input): AT_IDS, AT_N_IDS bytes. */
+uint32_t EXPORT(web_save)(uint32_t sequence, const int32_t *ids)
 {
-    return slm_session_truncate(engine.session, 0, n_tokens);
+    engine.n_ids = slm_session_state_bytes(engine.session, sequence);
+    void *state = reserve(engine.n_ids);
+    if (!state) {
+        return no_memory(engine.n_ids);
+    }
+    slm_session_save(engine.session, sequence, ids, state);
+    engine.ids = (const int32_t *)state;
+    return SLM_OK;
 }
 
-uint32_t EXPORT(web_sampler)(float temperature, uint32_t top_k, float top_p, float min_p,
-                             uint64_t seed)
+/* A state at web_input(). Its ids are then AT_IDS; AT_LENGTH of them are in place. */
+uint32_t EXPORT(web_restore)(uint32_t sequence, const void *state, uint32_t n_bytes)
 {
-    return slm_sampler_init(&engine.sampler, temperature, top_k, top_p, min_p, seed, &engine.error);
+    uint32_t n_ids = 0, n_kept = 0;
+    slm_status status = slm_session_restore(engine.session, sequence, state, n_bytes, &engine.ids,
+                                            &n_ids, &n_kept, &engine.error);
+    engine.n_ids = n_ids;
+    return status;
 }
 
-int32_t EXPORT(web_sample)(void)
+void EXPORT(web_digest_reset)(uint32_t stream)
 {
-    return slm_sample(&engine.sampler, slm_session_logits(engine.session), engine.info.n_vocab);
+    slm_hash_init(&engine.streams[stream].digest, 0);
+}
+
+uint64_t EXPORT(web_digest)(uint32_t stream)
+{
+    return slm_hash_final(&engine.streams[stream].digest);
+}
+
+uint32_t EXPORT(web_sampler)(uint32_t stream, float temperature, uint32_t top_k, float top_p,
+                             float min_p, uint64_t seed)
+{
+    return slm_sampler_init(&engine.streams[stream].sampler, temperature, top_k, top_p, min_p, seed,
+                            &engine.error);
+}
+
+int32_t EXPORT(web_sample)(uint32_t stream)
+{
+    return slm_sample(&engine.streams[stream].sampler, slm_session_logits(engine.session),
+                      engine.info.n_vocab);
 }
 
 /* ---- What there is to know ------------------------------------------------------------------- */
 
-/* Numbers that slm.js asks for; the order is the list NUMBERS there. */
+/* Addresses, and the numbers that belong to them; the order is the list AT in slm-worker.js. */
+uint32_t EXPORT(web_at)(uint32_t which)
+{
+    switch (which) {
+    case 0: return (uint32_t)(uintptr_t)engine.ids;
+    case 1: return (uint32_t)engine.n_ids; /* or bytes of a state */
+    case 2: return (uint32_t)(uintptr_t)engine.out;
+    case 3: return (uint32_t)engine.n_out;
+    case 4: return (uint32_t)(uintptr_t)slm_session_logits(engine.session);
+    case 5: return (uint32_t)(uintptr_t)engine.chunk;
+    default: return (uint32_t)engine.n_good;
+    }
+}
+
+uint32_t EXPORT(web_length)(uint32_t sequence)
+{
+    return slm_session_length(engine.session, sequence);
+}
+
+/* Numbers that slm-worker.js asks for; the order is the list NUMBERS there. */
 double EXPORT(web_number)(uint32_t which)
 {
     const slm_model_info *i = &engine.info;
@@ -286,16 +366,19 @@ double EXPORT(web_number)(uint32_t which)
         (double)i->top_p,
         (double)i->min_p,
         engine.session ? slm_session_context(engine.session) : 0,
-        engine.session ? slm_session_length(engine.session, 0) : 0,
+        engine.options.n_sequences,
+        engine.tokenizer != NULL,
+        engine.model && slm_model_has_chat(engine.model),
         (double)s.prompt_tokens,
         (double)s.generated_tokens,
         (double)s.file_bytes,
-        (double)s.model_bytes,
-        (double)s.session_bytes,
+        engine.model_bytes,
+        engine.session_bytes,
         s.kv_blocks_total,
         s.kv_blocks_used,
-        engine.tokenizer != NULL,
+        (double)s.copies_on_write,
         slm_team_size(engine.team),
+        engine.team_bytes,
     };
     return which < sizeof numbers / sizeof numbers[0] ? numbers[which] : 0;
 }

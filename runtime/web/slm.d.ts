@@ -2,7 +2,7 @@
  * takes time gives a Promise or an async iterator, and the page stays responsive.
  *
  *     import { Slm } from "./slm.js";
- *     const model = await Slm.load("model.slm", { onProgress: (p) => console.log(p.phase, p.done) });
+ *     const model = await Slm.load("model.slm", { onProgress: (p) => show(p.phase, p.done) });
  *     for await (const piece of model.generate("Once upon a time", { maxTokens: 60, seed: 7 })) {
  *         document.body.append(piece);
  *     }
@@ -132,13 +132,16 @@ export interface GenerateOptions extends TokenizeOptions {
     onStats?: (stats: Stats) => void;
     /** Prefill, in tokens. */
     onProgress?: (progress: Progress) => void;
+    /** Take over what was computed for an earlier prompt that began alike; no result depends on it.
+     * Default true. */
+    reuse?: boolean;
     /** Compute the digest of all logits: the one that `slm-run --logits-digest` prints. Reads the
      * whole prompt anew. Not in a session. */
     digest?: boolean;
 }
 
 export interface Stats {
-    /** Of the prompt, and how many of them needed no computing, since an earlier one began alike. */
+    /** Of the prompt, and how many of them needed no computing: an earlier one began alike. */
     promptTokens: number;
     cachedTokens: number;
     generatedTokens: number;

@@ -1,7 +1,7 @@
 /* native.mjs - the commands, for comparison with the wasm module: models made by them, and what
  * slm-run says about a prompt. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -11,6 +11,8 @@ const checkpoint = "evals/models/tinystories-2.6m";
 export function command(name, ...args) {
     return execFileSync(join(bin, name), args, { encoding: "utf8" });
 }
+
+export const bytes = (path) => readFileSync(path);
 
 /* The ids that slm-tokenizer gives for a text. */
 export function tokenize(path, text) {

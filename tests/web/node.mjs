@@ -2,9 +2,8 @@
  * for bit, for every type; errors carry their codes. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Slm, SlmError } from "../../dist/slm.js";
 import * as native from "./native.mjs";
@@ -67,7 +66,7 @@ for (const kv of ["f32", "q8_0"]) {
 await test("logits() gives the last row that slm-run writes", async () => {
     const path = native.model("Q4_K_M");
     const model = await Slm.load(path);
-    const ids = model.tokenize(prompt);
+    const ids = await model.tokenize(prompt);
     const got = await model.logits(ids);
     assert.deepEqual(got, native.logits(path, ids).slice(-got.length));
     assert.equal(await model.digest(ids), native.run(path, prompt, "-n", "0").digest);
@@ -77,9 +76,10 @@ await test("bytes, a file URL and a path load the same model", async () => {
     const path = native.model("Q4_K_M");
     const bytes = readFileSync(path);
     const sums = [];
-    for (const source of [path, pathToFileURL(path), bytes, Uint8Array.from(bytes).buffer]) {
+    for (const source of [path, pathToFileURL(path), bytes, Uint8Array.from(bytes).buffer,
+                          new File([bytes], "model.slm")]) {
         const model = await Slm.load(source);
-        sums.push(model.diagnostics().contentChecksum);
+        sums.push((await model.diagnostics()).contentChecksum);
         model.unload();
     }
     assert.equal(new Set(sums).size, 1);
@@ -119,8 +119,10 @@ await test("over HTTP: with and without a length, cut short, refused, aborted", 
         const sums = [];
         for (const way of ["whole", "chunked"]) {
             let seen = 0;
-            const model = await Slm.load(`${at}/${way}`, { progress: (done) => { seen = done; } });
-            sums.push(model.diagnostics().contentChecksum);
+            const model = await Slm.load(`${at}/${way}`, { onProgress: (p) => { seen = p.done; } });
+            const d = await model.diagnostics();
+            sums.push(d.contentChecksum);
+            assert.equal(d.downloadedBytes, bytes.length);
             assert.equal(seen, bytes.length);
         }
         assert.equal(sums[0], sums[1]);
@@ -142,11 +144,11 @@ await test("tokenize and detokenize are inverse, and agree with slm-tokenizer", 
     const path = native.model("Q4_K_M");
     const model = await Slm.load(path);
     for (const text of ["the dog said: hello!", "Zoë paid 12 €, ok? 👍🏽\n\n  end", " \t"]) {
-        const ids = model.tokenize(text, { special: false });
+        const ids = await model.tokenize(text, { special: false });
         assert.deepEqual([...ids], native.tokenize(path, text));
-        assert.equal(model.detokenize(ids), text);
+        assert.equal(await model.detokenize(ids), text);
     }
-    assert.equal(model.tokenize("", { special: false }).length, 0);
+    assert.equal((await model.tokenize("", { special: false })).length, 0);
 });
 
 await test("stop strings end the text before they show", async () => {
@@ -168,7 +170,9 @@ await test("the end of the context ends the text", async () => {
     const g = model.generate(prompt, { maxTokens: 100, temperature: 0 });
     await g.text();
     assert.equal(g.end, "context_full");
-    assert.equal(model.diagnostics().length, 16);
+    const { kvBlocksUsed, generatedTokens, promptTokens } = await model.diagnostics();
+    assert.equal(promptTokens + generatedTokens, 16);
+    assert.equal(kvBlocksUsed, 1);
 });
 
 await test("errors have codes", async () => {
@@ -180,14 +184,20 @@ await test("errors have codes", async () => {
     changed[bytes.length - 4096] ^= 1;
     await rejects("SLM_ERR_CHECKSUM", () => Slm.load(changed));
     await rejects("SLM_WEB_FETCH", () => Slm.load("no/such/file.slm"));
-    await rejects("SLM_WEB_WASM", () => Slm.load(bytes, { wasm: new Uint8Array(8) }));
+    await rejects("SLM_WEB_WASM", () => Slm.load(bytes, { wasm: pathToFileURL("README.md") }));
     await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { kv: "f64" }));
     await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { chunk: 5000 }));
     await rejects("SLM_ERR_TOO_LARGE", () => Slm.load(bytes, { context: 1 << 24 }));
-    const huge = join(native.folder, "huge.slm");
-    writeFileSync(huge, "");
-    truncateSync(huge, 2 ** 32 - 2 ** 18); /* a hole; the module's memory has not that much left */
-    await rejects("SLM_ERR_MEMORY", () => Slm.load(huge));
+    /* Keys and values of a position take 2048 bytes, twice that in f32: just below 4 GiB. */
+    await rejects("SLM_ERR_MEMORY", () => Slm.load(bytes, { context: 1048000, kv: "f32",
+                                                            sequences: 1, threads: 1 }));
+    const huge = Uint8Array.from(bytes);
+    new DataView(huge.buffer).setBigUint64(16, 5n << 30n, true);
+    await rejects("SLM_ERR_TOO_LARGE", () => Slm.load(huge));
+    await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { sequences: 17 }));
+    await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { sequences: 0 }));
+    await rejects("SLM_ERR_ARGUMENT", () => Slm.load(bytes, { cache: "always" }));
+    await rejects("SLM_ERR_ARGUMENT", () => Slm.load(42));
     const model = await Slm.load(bytes, { context: 16 });
     await rejects("SLM_ERR_TOKEN_ID", () => model.logits([1 << 20]));
     await rejects("SLM_ERR_CONTEXT_FULL", () => model.logits(new Int32Array(17)));
@@ -196,11 +206,10 @@ await test("errors have codes", async () => {
     await rejects("SLM_ERR_ARGUMENT", () => model.generate("a", { seed: -1 }).text());
     await rejects("SLM_ERR_ARGUMENT", () => model.generate("a", { stop: "" }).text());
     await rejects("SLM_ERR_ARGUMENT", () => model.generate([]).text());
-    const first = model.generate("once", { maxTokens: 4, temperature: 0 })[Symbol.asyncIterator]();
-    await first.next();
-    await rejects("SLM_WEB_BUSY", () => model.generate("once", { maxTokens: 1 }).text());
-    await first.return();
-    await model.generate("once", { maxTokens: 1 }).text();
+    await rejects("SLM_ERR_CHAT", () => model.chat([{ role: "user", content: "hi" }]).text());
+    await rejects("SLM_ERR_ARGUMENT", () => model.chat([]).text());
+    await rejects("SLM_ERR_ARGUMENT", () => model.chat([{ role: "user" }]).text());
+    await rejects("SLM_ERR_ARGUMENT", () => model.chat([{ role: "tool", content: "" }]).text());
     const abort = new AbortController();
     abort.abort();
     await assert.rejects(model.generate("a", { signal: abort.signal }).text(),
@@ -209,6 +218,10 @@ await test("errors have codes", async () => {
     model.unload();
     await rejects("SLM_WEB_UNLOADED", () => model.generate("once").text());
     await rejects("SLM_WEB_UNLOADED", () => model.diagnostics());
+    const other = await Slm.load(bytes);
+    const cut = other.generate("once", { maxTokens: 200 }).text();
+    setTimeout(() => other.unload(), 5);
+    await rejects("SLM_WEB_UNLOADED", () => cut);
 });
 
 await test("requireQuality: a manifest that holds, and how one may not", async () => {

@@ -1,0 +1,708 @@
+/* slm-worker.js - the Worker in which a model lives: messages of slm.js -> calls of the engine, and
+ * back. Several calls may be under way; they take turns by tokens and by pieces of a prompt.
+ *
+ *     to here     {id, call, args}; {id, abort: true}
+ *     from here   {id, value} or {id, error}; before that, any number of {id, event}
+ */
+import { argument, AT, Engine, engineModule, failure, Helpers, hex, isolated, node, threadCount }
+    from "./engine.js";
+import { load, readText, Reporter } from "./load.js";
+
+const KV_TYPES = { f16: 0, f32: 1, q8_0: 2 };
+const ROLES = ["system", "user", "assistant"]; /* slm_role */
+const ENCODE_SPECIAL = 1, ENCODE_CONTROL = 2, DECODE_CONTROL = 1;
+const CHAT_ANSWER = 1, CHAT_CONTROL = 2;
+const ALL_LAYERS = 0xffffffff;
+const BREATH_MS = 8; /* work this long, then look for messages */
+const POST_MS = 8; /* gather text this long */
+const SPARE_STREAM = 16; /* of exports.c: for what is decoded in between */
+const CACHE_MODES = ["default", "revalidate", "reload", "none"];
+
+const port = node ? (await import("node:worker_threads")).parentPort : globalThis;
+
+let engine = null;
+let sequences = [];
+let sessionsMade = 0;
+let diagnosed = {};
+let lastStats = null;
+
+/* ---- Arguments ------------------------------------------------------------------------------- */
+
+function whole(value, name, fallback, most = 0xffffffff) {
+    if (value === undefined) {
+        return fallback;
+    }
+    argument(Number.isInteger(value) && value >= 0 && value <= most,
+             `${name} is ${value}; a whole number from 0 to ${most} is wanted`);
+    return value;
+}
+
+function number(value, name, fallback) {
+    argument(value === undefined || typeof value === "number",
+             `${name} is ${value}; a number is wanted`);
+    return value ?? fallback;
+}
+
+/* Sampling as the model's file recommends, where the caller says nothing. */
+function settings(o) {
+    const own = (name) => engine.number(name);
+    const stops = typeof o.stop === "string" ? [o.stop] : o.stop ?? [];
+    argument(Array.isArray(stops) && stops.every((s) => typeof s === "string" && s !== ""),
+             "stop is a text or a list of texts, none of them empty");
+    const seed = o.seed ?? 1;
+    argument((typeof seed === "bigint" || Number.isInteger(seed)) &&
+             seed >= 0 && seed < 2n ** 64n, `seed is ${seed}; 0 to 2^64 - 1 is wanted`);
+    return {
+        maxTokens: whole(o.maxTokens, "maxTokens", 256),
+        temperature: number(o.temperature, "temperature", Math.max(own("temperature"), 0)),
+        topK: whole(o.topK, "topK", Math.min(own("topK"), 1024)),
+        topP: number(o.topP, "topP", own("topP") > 0 ? own("topP") : 1),
+        minP: number(o.minP, "minP", own("minP")),
+        seed: BigInt(seed),
+        stops,
+        digest: o.digest === true,
+        control: o.control === true,
+    };
+}
+
+function encode(prompt, { special = true, control = false } = {}) {
+    if (typeof prompt !== "string") {
+        return prompt;
+    }
+    return engine.encode(prompt, (special ? ENCODE_SPECIAL : 0) | (control ? ENCODE_CONTROL : 0));
+}
+
+function encodeChat(messages, { control = false }) {
+    argument(Array.isArray(messages) && messages.length > 0, "there are no messages");
+    return engine.encodeChat(messages.map(({ role, content }, i) => {
+        argument(ROLES.includes(role), `message ${i}: no role is called ${role}`);
+        argument(typeof content === "string", `message ${i}: its content is not a text`);
+        return [ROLES.indexOf(role), content];
+    }), CHAT_ANSWER | (control ? CHAT_CONTROL : 0));
+}
+
+/* ---- Turns ----------------------------------------------------------------------------------- */
+
+/* Lets messages in; a plain await would not. */
+const channel = new MessageChannel();
+const waiting = [];
+channel.port1.onmessage = () => waiting.shift()();
+channel.port1.unref?.();
+let rested = performance.now();
+
+async function breathe() {
+    if (performance.now() - rested > BREATH_MS) {
+        await new Promise((resolve) => {
+            waiting.push(resolve);
+            if (node) {
+                setImmediate(() => waiting.shift()());
+            } else {
+                channel.port2.postMessage(0);
+            }
+        });
+        rested = performance.now();
+    }
+}
+
+const turns = [];
+let taken = false;
+
+/* Runs work while nobody else uses the engine; in the order of asking. */
+async function inTurn(job, work) {
+    if (taken) {
+        await new Promise((resolve) => turns.push(resolve));
+    }
+    taken = true;
+    try {
+        job.signal.throwIfAborted();
+        return await work();
+    } finally {
+        if (turns.length > 0) {
+            turns.shift()();
+        } else {
+            taken = false;
+        }
+    }
+}
+
+/* ---- Sequences ------------------------------------------------------------------------------- */
+
+/* ids are in the engine; pending ones are not yet. `busy`: a call is using it; `session`: a session
+ * holds it. */
+const freeing = [];
+
+function sharedLength(a, b) {
+    let n = 0;
+    while (n < a.length && n < b.length && a[n] === b[n]) {
+        n++;
+    }
+    return n;
+}
+
+/* The free sequence that begins most like ids; the one that would be free soonest if none is. */
+async function takeSequence(ids, job) {
+    for (;;) {
+        job.signal.throwIfAborted();
+        const open = sequences.filter((q) => q.session === null);
+        const free = open.filter((q) => !q.busy);
+        if (free.length > 0) {
+            const shared = free.map((q) => sharedLength(q.ids, ids));
+            const most = Math.max(...shared);
+            /* Among equals, the one whose loss costs least. */
+            const best = free.filter((q, i) => shared[i] === most)
+                .reduce((a, b) => b.ids.length < a.ids.length ? b : a);
+            best.busy = true;
+            return best;
+        }
+        if (open.length === 0) {
+            throw failure("SLM_WEB_SEQUENCES", `all ${sequences.length} sequences are held by ` +
+                          "sessions: close one, or load the model with more `sequences`");
+        }
+        await aborted(job, new Promise((resolve) => freeing.push(resolve)));
+    }
+}
+
+function release(q) {
+    q.busy = false;
+    freeing.splice(0).forEach((resolve) => resolve());
+}
+
+/* promise, or the signal's reason if that comes first. */
+function aborted({ signal }, promise) {
+    return Promise.race([promise, new Promise((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    })]);
+}
+
+function truncate(q, n) {
+    engine.wasm.web_truncate(q.index, n);
+    q.ids.length = n;
+}
+
+/* Holds a session's sequence while work uses it. */
+async function inSession(number_, job, work) {
+    const q = sequences.find((s) => s.session === number_);
+    if (!q) {
+        throw failure("SLM_WEB_UNLOADED", "the session has been closed");
+    }
+    while (q.busy) {
+        await aborted(job, new Promise((resolve) => freeing.push(resolve)));
+    }
+    q.busy = true;
+    try {
+        return await work(q);
+    } finally {
+        release(q);
+    }
+}
+
+async function newSession(job) {
+    const q = await takeSequence([], job);
+    try {
+        await inTurn(job, () => truncate(q, 0));
+        q.session = ++sessionsMade;
+        q.pending = [];
+    } finally {
+        release(q);
+    }
+    return q;
+}
+
+const sessionValue = (q) => ({ session: q.session, length: q.ids.length + q.pending.length });
+
+/* ---- Evaluation ------------------------------------------------------------------------------ */
+
+/* Some tokens through all layers; looks up between layers. */
+async function chunk(q, ids, digest, job) {
+    const { wasm } = engine;
+    new Int32Array(engine.memory.buffer, engine.at(AT.chunk), ids.length).set(ids);
+    wasm.web_time(performance.now() / 1000);
+    engine.call(wasm.web_begin(q.index, ids.length, digest ? 1 : 0));
+    try {
+        while (wasm.web_step(ids.length === 1 ? ALL_LAYERS : 1) !== 0) {
+            await breathe();
+            job.signal.throwIfAborted();
+        }
+    } catch (e) {
+        wasm.web_truncate(q.index, q.ids.length);
+        throw e;
+    }
+    wasm.web_time(performance.now() / 1000);
+    for (const id of ids) {
+        q.ids.push(id);
+    }
+}
+
+/* Appends ids, then runs `then` before anybody else's turn, while the logits are there. */
+async function evaluate(q, ids, job, { digest = false, progress = () => {}, then = () => {} }) {
+    const room = engine.number("context") - q.ids.length;
+    if (ids.length > room) {
+        throw failure("SLM_ERR_CONTEXT_FULL", `${ids.length} tokens do not fit the ${room} that ` +
+                      `are left of a context of ${engine.number("context")}`);
+    }
+    let result;
+    for (let at = 0; at < ids.length; at += diagnosed.chunk) {
+        await inTurn(job, async () => {
+            const piece = ids.slice(at, at + diagnosed.chunk);
+            await chunk(q, piece, digest, job);
+            progress(at + piece.length);
+            if (at + piece.length === ids.length) {
+                result = await then();
+            }
+        });
+        await breathe();
+    }
+    return result;
+}
+
+/* The ids that must go through the model so that the logits after them all are there. */
+function unevaluated(q, more) {
+    let ids = [...q.pending, ...more];
+    if (ids.length === 0) {
+        argument(q.ids.length > 0, "the session is empty");
+        ids = q.ids.slice(-1);
+        truncate(q, q.ids.length - 1);
+    }
+    q.pending = [];
+    return ids;
+}
+
+/* What a session still has to evaluate is not lost if that is broken off. */
+async function settle(q, more, job, o = {}) {
+    const ids = await inTurn(job, () => unevaluated(q, more));
+    const start = q.ids.length;
+    try {
+        return await evaluate(q, ids, job, o);
+    } finally {
+        q.pending = ids.slice(q.ids.length - start);
+    }
+}
+
+/* ---- Stop strings ---------------------------------------------------------------------------- */
+
+/* Passes on what no stop string can claim any more. */
+class StopFilter {
+    #stops;
+    #held = "";
+    found = false;
+
+    constructor(stops) {
+        this.#stops = stops;
+    }
+
+    push(text) {
+        const pending = this.#held + text;
+        const hits = this.#stops.map((s) => pending.indexOf(s)).filter((at) => at >= 0);
+        if (hits.length !== 0) {
+            this.found = true;
+            this.#held = "";
+            return pending.slice(0, Math.min(...hits));
+        }
+        let held = 0;
+        for (const stop of this.#stops) {
+            let n = Math.min(stop.length - 1, pending.length);
+            while (n > held && !pending.endsWith(stop.slice(0, n))) {
+                n--;
+            }
+            held = Math.max(held, n);
+        }
+        this.#held = held ? pending.slice(-held) : "";
+        return held ? pending.slice(0, -held) : pending;
+    }
+
+    flush() {
+        return this.#held;
+    }
+}
+
+/* ---- Generation ------------------------------------------------------------------------------ */
+
+/* One text: draws tokens from q after prompt ids until something ends it. */
+class Writer {
+    #q;
+    #s;
+    #job;
+    #filter;
+    #text = "";
+    #new = [];
+    #n = 0;
+    #posted = 0;
+    #start = performance.now();
+    #ready = 0;
+    #hasText = engine.number("hasTokenizer") !== 0;
+    end = null;
+    stats;
+
+    constructor(q, s, job) {
+        this.#q = q;
+        this.#s = s;
+        this.#job = job;
+        this.#filter = new StopFilter(s.stops);
+    }
+
+    async run(promptTokens, ids) {
+        const q = this.#q, s = this.#s, { wasm } = engine;
+        const cachedTokens = promptTokens - ids.length;
+        const begun = performance.now();
+        this.stats = { promptTokens, cachedTokens, generatedTokens: 0, firstTokenSeconds: 0,
+                       promptSeconds: 0, promptRate: 0, generateSeconds: 0, generateRate: 0 };
+        engine.call(wasm.web_sampler(q.index, s.temperature, s.topK, s.topP, s.minP, s.seed));
+        wasm.web_digest_reset(q.index);
+        this.#listen([...q.ids, ...ids]);
+        const reporter = new Reporter((e) => this.#job.event({ progress: e }));
+        let id = await evaluate(q, ids, this.#job, {
+            digest: s.digest,
+            progress: (n) => reporter.tell("prefill", cachedTokens + n, promptTokens, cachedTokens),
+            then: () => this.#draw(),
+        });
+        this.#ready = performance.now();
+        this.stats.promptSeconds = (this.#ready - begun) / 1000;
+        this.stats.promptRate = ids.length / this.stats.promptSeconds;
+        this.#take(id);
+        this.stats.firstTokenSeconds = (performance.now() - this.#start) / 1000;
+        while (this.end === null) {
+            this.#post(false);
+            id = await evaluate(q, [id], this.#job,
+                                { digest: s.digest, then: () => this.#draw() });
+            this.#take(id);
+        }
+        this.#finish();
+        return { end: this.end, digest: s.digest ? hex(wasm.web_digest(q.index)) : null,
+                 pending: this.end === "end_token" || this.#n === 0 ? [] : [id] };
+    }
+
+    /* So that a first word keeps the space before it. */
+    #listen(ids) {
+        engine.wasm.web_decoder_reset(this.#q.index, this.#s.control ? DECODE_CONTROL : 0);
+        if (this.#hasText) {
+            ids.forEach((id) => engine.call(engine.wasm.web_decode(this.#q.index, id)));
+        }
+    }
+
+    #draw() {
+        return this.#s.maxTokens === 0 ? -1 : engine.wasm.web_sample(this.#q.index);
+    }
+
+    #take(id) {
+        if (id < 0) {
+            this.end = "max_tokens";
+            return;
+        }
+        this.#n++;
+        this.#new.push(id);
+        if (engine.wasm.web_is_end(id)) {
+            this.end = "end_token";
+            return;
+        }
+        if (this.#hasText) {
+            engine.call(engine.wasm.web_decode(this.#q.index, id));
+            this.#text += this.#filter.push(engine.out());
+        }
+        if (this.#filter.found) {
+            this.end = "stop_string";
+        } else if (this.#n === this.#s.maxTokens) {
+            this.end = "max_tokens";
+        } else if (this.#q.ids.length === engine.number("context")) {
+            this.end = "context_full";
+        }
+    }
+
+    /* What was held back for a stop string, and an unfinished character. */
+    #finish() {
+        if (this.end !== "stop_string" && this.#n > 0) {
+            engine.wasm.web_decoder_flush(this.#q.index);
+            this.#text += this.#filter.flush() + engine.out();
+        }
+        this.#post(true);
+        lastStats = this.stats;
+    }
+
+    #post(now) {
+        const time = performance.now();
+        if (!now && time - this.#posted < POST_MS) {
+            return;
+        }
+        this.#posted = time;
+        const seconds = (time - this.#ready) / 1000;
+        this.stats.generatedTokens = this.#n;
+        this.stats.generateSeconds = seconds;
+        this.stats.generateRate = this.#n > 1 ? (this.#n - 1) / seconds : 0;
+        this.#job.event({ text: this.#text, ids: this.#new, stats: this.stats });
+        this.#text = "";
+        this.#new = [];
+    }
+}
+
+/* request: {prompt} or {messages}, and the session it is for. */
+async function generate(request, options, job) {
+    const s = settings(options);
+    if (request.session !== undefined) {
+        return inSession(request.session, job, (q) => generateIn(q, request, options, s, job));
+    }
+    const ids = request.messages ? encodeChat(request.messages, options)
+                                 : encode(request.prompt, options);
+    argument(ids.length !== 0, "the prompt is empty");
+    const q = await takeSequence(s.digest ? [] : ids, job);
+    try {
+        const kept = s.digest || options.reuse === false
+            ? 0 : Math.min(sharedLength(q.ids, ids), ids.length - 1);
+        await inTurn(job, () => truncate(q, kept));
+        return await new Writer(q, s, job).run(ids.length, Array.from(ids.slice(kept)));
+    } finally {
+        release(q);
+    }
+}
+
+async function generateIn(q, { prompt }, options, s, job) {
+    argument(!s.digest, "a session has no digest");
+    const special = options.special ?? q.ids.length + q.pending.length === 0;
+    const more = encode(prompt, { ...options, special });
+    const ids = await inTurn(job, () => unevaluated(q, more));
+    const start = q.ids.length;
+    try {
+        const { end, pending } = await new Writer(q, s, job).run(start + ids.length, ids);
+        q.pending = pending;
+        return { end, digest: null, ...sessionValue(q) };
+    } catch (e) {
+        q.pending = ids.slice(q.ids.length - start);
+        throw e;
+    }
+}
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+function advice(threads, cores) {
+    if (threads > 1 || cores === 1 || isolated) {
+        return null;
+    }
+    return `One of ${cores} processors is used, since the page is not cross-origin isolated: ` +
+           "serve it with the headers Cross-Origin-Opener-Policy: same-origin and " +
+           "Cross-Origin-Embedder-Policy: require-corp, or register slm-isolate.js.";
+}
+
+async function loadModel({ from, options: o, modules }, job) {
+    const started = performance.now();
+    argument((o.kv ?? "f16") in KV_TYPES, `kv is ${o.kv}; it can be f16, f32 or q8_0`);
+    const cache = o.cache === true ? "default" : o.cache === false ? "none" : o.cache ?? "default";
+    argument(CACHE_MODES.includes(cache), `cache is ${o.cache}; ${CACHE_MODES} are possible`);
+    argument(o.sequences === undefined || whole(o.sequences, "sequences", 1, 16) > 0,
+             "sequences is 0; 1 to 16 are possible");
+    const { threads, cores } = await threadCount(o.threads);
+    const { url, module } = await engineModule(o.wasm, threads, new Map(modules));
+    const shared = WebAssembly.Module.imports(module).length !== 0;
+    const wanted = { ...o, cache, threads: shared ? threads : 1, kv: KV_TYPES[o.kv ?? "f16"],
+                     context: whole(o.context, "context", 0), chunk: whole(o.chunk, "chunk", 0),
+                     check: o.check !== false };
+    const helpers = await Helpers.start(shared ? threads - 1 : 0);
+    const reporter = new Reporter((e) => job.event({ progress: e }));
+    const make = (pages) => Engine.make(module, pages);
+    const loaded = await load(from, make, shared, wanted, reporter, job.signal);
+    ({ engine } = loaded);
+    const { size, source } = loaded;
+    reporter.tell("load", 0, size);
+    await helpers.join(module, engine.memory);
+    sequences = Array.from({ length: engine.number("sequences") },
+                           (_, index) => ({ index, ids: [], pending: [], session: null,
+                                            busy: false }));
+    diagnosed = { chunk: wanted.chunk || 64, isolated, advice: advice(threads, cores),
+                  cachedBytes: source.cached,
+                  downloadedBytes: source.redo ? size - source.cached : 0,
+                  cache: source.kept ?? null, cacheNote: source.kept ? null : source.note ?? null };
+    const quality = o.requireQuality
+        ? await requireQuality(from, loaded.file, wanted, job) : null;
+    reporter.tell("load", size, size);
+    diagnosed.loadSeconds = (performance.now() - started) / 1000;
+    return { quality, url, module };
+}
+
+/* The manifest lies beside the model, or where options.manifest says. */
+async function requireQuality({ url }, file, o, job) {
+    const fail = (reason) => failure("SLM_WEB_QUALITY", reason);
+    const place = o.manifest ?? (url === undefined ? undefined : { url: `${url}.quality.json` });
+    if (place === undefined || o.kv !== KV_TYPES.f16) {
+        throw fail(place === undefined ? "requireQuality: options.manifest says where it is"
+                                       : `a cache of ${o.kv} was not measured, one of f16 was`);
+    }
+    const header = new DataView(engine.memory.buffer, file, 128);
+    let text;
+    try {
+        text = await readText(place, o, job.signal);
+    } catch (e) {
+        job.signal.throwIfAborted();
+        throw fail(`the model has no quality manifest: ${e.message}`);
+    }
+    const { proveQuality } = await import("./quality.js");
+    return proveQuality(text, {
+        headerChecksum: hex(header.getBigUint64(120, true)),
+        digest: (ids) => calls.digest({ ids }, job),
+    }, fail);
+}
+
+async function evaluated(ids, job, digest, result) {
+    argument(ids.length > 0, "there are no ids");
+    const q = await takeSequence([], job);
+    try {
+        return await inTurn(job, () => truncate(q, 0)).then(() => {
+            engine.wasm.web_digest_reset(q.index);
+            return evaluate(q, Array.from(ids), job, { digest, then: () => result(q) });
+        });
+    } finally {
+        release(q);
+    }
+}
+
+const calls = {
+    load: loadModel,
+
+    tokenize({ text, options }) {
+        argument(typeof text === "string", "the text to tokenize is not a string");
+        return encode(text, options);
+    },
+
+    detokenize({ ids, control }) {
+        const { wasm } = engine;
+        wasm.web_decoder_reset(SPARE_STREAM, control ? DECODE_CONTROL : 0);
+        let text = "";
+        for (const id of ids) {
+            engine.call(wasm.web_decode(SPARE_STREAM, id));
+            text += engine.out();
+        }
+        wasm.web_decoder_flush(SPARE_STREAM);
+        return text + engine.out();
+    },
+
+    logits: ({ ids }, job) => evaluated(ids, job, false, () => engine.logits()),
+
+    digest: ({ ids }, job) => evaluated(ids, job, true,
+                                        (q) => hex(engine.wasm.web_digest(q.index))),
+
+    generate: ({ request, options }, job) => generate(request, options, job),
+
+    diagnostics() {
+        const { chunk: _, ...rest } = diagnosed;
+        return { ...engine.numbers(), ...rest, last: lastStats };
+    },
+
+    session: async (_, job) => sessionValue(await newSession(job)),
+
+    append: ({ session, text, options }, job) => inSession(session, job, async (q) => {
+        const special = options.special ?? q.ids.length + q.pending.length === 0;
+        const more = encode(text, { ...options, special });
+        const reporter = new Reporter((e) => job.event({ progress: e }));
+        const total = q.pending.length + more.length;
+        if (total > 0) {
+            await settle(q, more, job,
+                         { progress: (n) => reporter.tell("prefill", n, total) });
+        }
+        return sessionValue(q);
+    }),
+
+    sessionLogits: ({ session }, job) => inSession(
+        session, job, (q) => settle(q, [], job, { then: () => engine.logits() })),
+
+    sessionIds: ({ session }, job) => inSession(session, job,
+        (q) => Int32Array.from([...q.ids, ...q.pending])),
+
+    truncate: ({ session, n }, job) => inSession(session, job, (q) => inTurn(job, () => {
+        whole(n, "n");
+        q.pending.length = Math.min(q.pending.length, Math.max(n - q.ids.length, 0));
+        if (n < q.ids.length) {
+            truncate(q, n);
+        }
+        return sessionValue(q);
+    })),
+
+    fork: ({ session }, job) => inSession(session, job, async (q) => {
+        const made = await newSession(job);
+        return inTurn(job, () => {
+            engine.wasm.web_fork(q.index, made.index);
+            made.ids = q.ids.slice();
+            made.pending = q.pending.slice();
+            return sessionValue(made);
+        });
+    }),
+
+    save: ({ session }, job) => inSession(session, job, async (q) => {
+        if (q.pending.length > 0) {
+            await settle(q, [], job);
+        }
+        return inTurn(job, () => {
+            const at = engine.input(4 * q.ids.length);
+            new Int32Array(engine.memory.buffer, at, q.ids.length).set(q.ids);
+            engine.call(engine.wasm.web_save(q.index, at));
+            return engine.bytes(engine.at(AT.ids), engine.at(AT.nIds)).slice();
+        });
+    }),
+
+    async restore({ state }, job) {
+        argument(state instanceof Uint8Array, "a saved state is a Uint8Array");
+        const q = await newSession(job);
+        try {
+            return await inTurn(job, () => {
+                const at = engine.input(state.length);
+                engine.bytes(at, state.length).set(state);
+                engine.call(engine.wasm.web_restore(q.index, at, state.length));
+                const ids = Array.from(engine.ids()), n = engine.wasm.web_length(q.index);
+                q.ids = ids.slice(0, n);
+                q.pending = ids.slice(n);
+                return sessionValue(q);
+            });
+        } catch (e) {
+            closeSession(q);
+            throw e.code?.startsWith("SLM_ERR") && e.code !== "SLM_ERR_MEMORY"
+                ? failure("SLM_WEB_STATE", e.message) : e;
+        }
+    },
+
+    /* Its tokens stay, for a prompt that begins alike. */
+    close({ session }) {
+        const q = sequences.find((s) => s.session === session);
+        if (q) {
+            closeSession(q);
+        }
+    },
+};
+
+function closeSession(q) {
+    q.session = null;
+    q.pending = [];
+    freeing.splice(0).forEach((resolve) => resolve());
+}
+
+/* ---- Messages -------------------------------------------------------------------------------- */
+
+const jobs = new Map();
+
+function errorOf(e, job) {
+    if (job.signal.aborted) {
+        return { aborted: true };
+    }
+    const { code, message, offset = 0 } = e;
+    return typeof code === "string" && code.startsWith("SLM_")
+        ? { code, message, offset }
+        : { code: "SLM_WEB_WASM", message: `the engine failed: ${e.stack ?? e}`, offset };
+}
+
+async function serve({ id, call, args, abort }) {
+    if (abort) {
+        jobs.get(id)?.abort();
+        return;
+    }
+    const controller = new AbortController();
+    const job = { signal: controller.signal, event: (event) => port.postMessage({ id, event }) };
+    jobs.set(id, controller);
+    try {
+        const value = await calls[call](args, job);
+        port.postMessage({ id, value }, value instanceof Uint8Array ? [value.buffer] : []);
+    } catch (e) {
+        port.postMessage({ id, error: errorOf(e, job) });
+    } finally {
+        jobs.delete(id);
+    }
+}
+
+if (node) {
+    port.on("message", serve);
+} else {
+    port.onmessage = ({ data }) => serve(data);
+}
