@@ -1,7 +1,7 @@
 /* native.mjs - the commands, for comparison with the wasm module: models made by them, and what
  * slm-run says about a prompt. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -39,6 +39,21 @@ export function model(type) {
         made.set(type, path);
     }
     return made.get(type);
+}
+
+/* The demo checkpoint with ChatML turns. */
+export function chatModel() {
+    const folder_ = join(folder, "chat"), path = join(folder, "chat.slm");
+    if (!made.has(path)) {
+        cpSync(checkpoint, folder_, { recursive: true });
+        writeFileSync(join(folder_, "chat_template.jinja"),
+            "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + " +
+            "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}" +
+            "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}");
+        command("slm-convert", folder_, "-o", path, "-q");
+        made.set(path, path);
+    }
+    return path;
 }
 
 /* Text and digest that slm-run gives for a prompt. */
