@@ -12,4 +12,14 @@
  * a file cannot write to a terminal. Text that does not fit is cut. */
 slm_status slm_fail(slm_error *error, slm_status code, uint64_t offset, const char *format, ...);
 
+/* Builds that must be small (the WebAssembly modules) define SLM_SHORT_ERRORS: a text that depends
+ * on the code alone; the formats and their arguments are not in the program. slm-validate says more
+ * about the same file. */
+#ifdef SLM_SHORT_ERRORS
+slm_status slm_fail_short(slm_error *error, slm_status code, uint64_t offset);
+int slm_format(const char *format, ...); /* not defined: its arguments are used, never run */
+#define slm_fail(error, code, offset, ...)                                                         \
+    ((void)sizeof slm_format(__VA_ARGS__), slm_fail_short(error, code, offset))
+#endif
+
 #endif

@@ -10,6 +10,12 @@
 
 #include "kernels/vectors.h"
 
+/* Tokens of the smaller tiles: SMALL_TILE, and one. 0: tokens that fill no tile are multiplied one
+ * by one, straight from the lines. */
+#ifndef SMALL_TILE
+#define SMALL_TILE (TILE_TOKENS / 2)
+#endif
+
 /* The activations of one token and super-block. Records of one super-block lie side by side for all
  * tokens. Sums stand in fours as 0 2 1 3, the order in which pairs of bytes come out of scale
  * lines. */
@@ -400,24 +406,26 @@ INLINE uint32_t plane_step(slm_type type)
     return is_affine(type) ? 0 : type == SLM_TYPE_Q6_K ? 32 : 256;
 }
 
+/* act: super-block 0 of the token, the next ones act_tokens further on each. */
 INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, const act_block *act,
-                 float *y)
+                 uint32_t act_tokens, float *y)
 {
     uint32_t nb = slm_n_super_blocks(w->n_cols), full = slm_t16_block_bytes(type, 8);
     size_t group_bytes = (size_t)slm_t16_group_bytes(type, w->n_cols);
     uint32_t plane_bytes = slm_t16_plane_bytes(type, w->n_cols);
     for (uint32_t g = g0; g < g1; g++) {
         const uint8_t *plane = w->data + g * group_bytes, *block = plane + plane_bytes;
+        const act_block *a = act;
         vf sum[GROUP_VECTORS] = {{0}};
         for (uint32_t b = 0; b < nb; b++, block += full, plane += plane_step(type)) {
             uint32_t s = slm_sub_blocks(w->n_cols, b);
-            vf d = vf_splat(act[b].d);
+            vf d = vf_splat(a->d);
             UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
             {
-                vf part =
-                    d * block_dot(type, v == 0, block + v * VB, plane + v * VL * 2, s, act + b);
+                vf part = d * block_dot(type, v == 0, block + v * VB, plane + v * VL * 2, s, a);
                 sum[v] = sum[v] + part;
             }
+            a += act_tokens;
         }
         UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
         {
@@ -674,10 +682,10 @@ INLINE void strip_product(slm_type type, const panel *p, uint32_t n_vectors, str
         for (; t + TILE_TOKENS <= p->n_tokens; t += TILE_TOKENS) {
             tile(type, buffer, n_vectors, a + t, TILE_TOKENS, s, sums + t * STRIP * VL);
         }
-        for (; t + TILE_TOKENS / 2 <= p->n_tokens; t += TILE_TOKENS / 2) {
-            tile(type, buffer, n_vectors, a + t, TILE_TOKENS / 2, s, sums + t * STRIP * VL);
+        for (; SMALL_TILE > 1 && t + SMALL_TILE <= p->n_tokens; t += SMALL_TILE) {
+            tile(type, buffer, n_vectors, a + t, SMALL_TILE, s, sums + t * STRIP * VL);
         }
-        for (; t < p->n_tokens; t++) {
+        for (; SMALL_TILE > 0 && t < p->n_tokens; t++) {
             tile(type, buffer, n_vectors, a + t, 1, s, sums + t * STRIP * VL);
         }
     }
@@ -707,14 +715,16 @@ INLINE void matmul_type(slm_type type, const slm_matrix *w, uint32_t g0, uint32_
                         const act_block *act, uint32_t n_tokens, float *y, size_t ldy,
                         void *scratch)
 {
-    if (n_tokens == 1) {
-        gemv(type, w, g0, g1, act, y);
-        return;
-    }
-    for (uint32_t t = 0; t < n_tokens; t += PANEL_TOKENS) {
-        uint32_t n = n_tokens - t < PANEL_TOKENS ? n_tokens - t : PANEL_TOKENS;
+    uint32_t tiled = n_tokens == 1     ? 0
+                     : SMALL_TILE == 0 ? n_tokens / TILE_TOKENS * TILE_TOKENS
+                                       : n_tokens;
+    for (uint32_t t = 0; t < tiled; t += PANEL_TOKENS) {
+        uint32_t n = tiled - t < PANEL_TOKENS ? tiled - t : PANEL_TOKENS;
         panel p = {w, act + t, g0 * (uint32_t)GROUP_VECTORS, n, n_tokens};
         gemm(type, p, g1 * (uint32_t)GROUP_VECTORS, y + t * ldy, ldy, scratch);
+    }
+    for (uint32_t t = tiled; t < n_tokens; t++) {
+        gemv(type, w, g0, g1, act + t, n_tokens, y + t * ldy);
     }
 }
 

@@ -24,12 +24,13 @@ static uint32_t zigzag(const uint8_t **p)
     return v & 1 ? 0 - (v >> 1) - 1 : v >> 1;
 }
 
-static void unpack_runs(const uint8_t *p, uint32_t n, uint32_t shift, uint32_t *runs)
+static void unpack_runs(const uint8_t *starts, const uint8_t *values, uint32_t n, uint32_t shift,
+                        uint32_t *runs)
 {
     uint32_t start = 0;
     for (uint32_t i = 0; i < n; i++) {
-        start += varint(&p);
-        runs[i] = start << shift | *p++;
+        start += varint(&starts);
+        runs[i] = start << shift | values[i];
     }
 }
 
@@ -42,17 +43,18 @@ static uint32_t pair_slot(uint32_t first, uint32_t second)
 
 static void unpack_pairs(unicode_pair *pairs, uint32_t n, uint16_t *composed)
 {
-    const uint8_t *p = slm_unicode_decompositions;
+    const uint8_t *wholes = slm_unicode_wholes, *firsts = slm_unicode_firsts;
+    const uint8_t *seconds = slm_unicode_seconds;
     uint32_t whole = 0, first = 0, second = 0;
     for (uint32_t i = 0; i < COMPOSED_SLOTS; i++) {
         composed[i] = 0;
     }
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t v = varint(&p), kind = v % 3;
+        uint32_t v = varint(&wholes), kind = v % 3;
         whole += v / 3;
-        first += zigzag(&p);
+        first += zigzag(&firsts);
         if (kind != 0) {
-            second += zigzag(&p);
+            second += zigzag(&seconds);
         }
         unicode_pair pair = {kind == 2 ? whole | 1u << 31 : whole, first, kind ? second : 0};
         pairs[i] = pair;
@@ -82,9 +84,9 @@ void slm_unicode_init(slm_unicode *u, slm_arena *arena, bool with_nfc)
     if (!arena->base || arena->failed) {
         return;
     }
-    unpack_runs(slm_unicode_classes, n_classes, 4, classes);
+    unpack_runs(slm_unicode_class_starts, slm_unicode_class_bits, n_classes, 4, classes);
     if (with_nfc) {
-        unpack_runs(slm_unicode_ccc_runs, n_ccc, 8, ccc);
+        unpack_runs(slm_unicode_ccc_starts, slm_unicode_ccc_values, n_ccc, 8, ccc);
         unpack_pairs(pairs, n_pairs, composed);
     }
     u->classes = classes;

@@ -6,8 +6,8 @@
 
 /* Numbers of: runs of classes, runs of combining classes, decompositions, of them pairs. */
 extern const uint16_t slm_unicode_counts[4];
-extern const uint8_t slm_unicode_classes[];
-extern const uint8_t slm_unicode_ccc_runs[];
-extern const uint8_t slm_unicode_decompositions[];
+extern const uint8_t slm_unicode_class_starts[], slm_unicode_class_bits[];
+extern const uint8_t slm_unicode_ccc_starts[], slm_unicode_ccc_values[];
+extern const uint8_t slm_unicode_wholes[], slm_unicode_firsts[], slm_unicode_seconds[];
 
 #endif

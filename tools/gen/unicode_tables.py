@@ -98,27 +98,30 @@ def ccc_runs(u):
 
 
 def encode_runs(runs):
-    out, last = [], 0
+    """Distances of the starts, and values. Like stands beside like, which compresses well."""
+    starts, values, last = [], [], 0
     for start, value in runs:
-        out += varint(start - last) + [value]
+        starts += varint(start - last)
+        values.append(value)
         last = start
-    return out
+    return starts, values
 
 
 def encode_decompositions(u):
-    """Sorted by code point: its distance, whether it composes again, its one or two parts."""
+    """By code point: its distance and whether it composes again; its first; its second part."""
     excluded = u.property("DerivedNormalizationProps.txt", "Full_Composition_Exclusion")
-    out, last, last_a, last_b = [], 0, 0, 0
+    wholes, firsts, seconds, last, last_a, last_b = [], [], [], 0, 0, 0
     for c in sorted(u.decomposition):
         parts = u.decomposition[c]
         kind = 0 if len(parts) == 1 else 1 if c in excluded else 2
-        out += varint((c - last) * 3 + kind) + varint(zigzag(parts[0] - last_a))
+        wholes += varint((c - last) * 3 + kind)
+        firsts += varint(zigzag(parts[0] - last_a))
         last, last_a = c, parts[0]
         if kind:
             assert parts[1] not in u.decomposition
-            out += varint(zigzag(parts[1] - last_b))
+            seconds += varint(zigzag(parts[1] - last_b))
             last_b = parts[1]
-    return out
+    return wholes, firsts, seconds
 
 
 def print_array(name, comment, data):
@@ -151,13 +154,16 @@ def main():
     print(f"/* {counts} */")
     sizes = (len(classes), len(marks), len(u.decomposition), n_pairs)
     print("const uint16_t slm_unicode_counts[4] = {%d, %d, %d, %d};" % sizes)
-    print_array("slm_unicode_classes", "Per run: distance of its start, bits (unicode.h).",
-                encode_runs(classes))
-    print_array("slm_unicode_ccc_runs",
-                "Per run: distance of its start, canonical combining class.",
-                encode_runs(marks))
-    print_array("slm_unicode_decompositions",
-                "Per character: distance * 3 + kind, parts as zigzag distances.", decompositions)
+    starts, bits = encode_runs(classes)
+    print_array("slm_unicode_class_starts", "Runs of classes: distances of their starts.", starts)
+    print_array("slm_unicode_class_bits", "Their bits (unicode.h).", bits)
+    starts, values = encode_runs(marks)
+    print_array("slm_unicode_ccc_starts", "Runs of canonical combining classes.", starts)
+    print_array("slm_unicode_ccc_values", "Their classes.", values)
+    wholes, firsts, seconds = decompositions
+    print_array("slm_unicode_wholes", "Characters with parts: distance * 3 + kind.", wholes)
+    print_array("slm_unicode_firsts", "Their first parts, zigzag distances.", firsts)
+    print_array("slm_unicode_seconds", "Second parts of kinds 1 and 2, zigzag distances.", seconds)
 
 
 if __name__ == "__main__":
