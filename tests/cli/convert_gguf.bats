@@ -82,7 +82,7 @@ round_trip() { # MODEL.gguf
     done
 }
 
-@test "--dtype f32 decodes blocks: the same logits" {
+@test "GG65: --dtype f32 decodes blocks: the same logits" {
     make_case q4_k
     "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/f.slm" --dtype f32 -q
     "$SLM_BIN/slm-validate" "$at/f.slm" | grep -q 'F32 '
@@ -90,7 +90,7 @@ round_trip() { # MODEL.gguf
     [[ "$output" == *"already quantized (Q4_K)"* ]]
 }
 
-@test "what is wrong is refused by name" {
+@test "GG20, GG43 - GG70: what is wrong is refused by name" {
     local name fragment n=0
     while IFS=$'\t' read -r name fragment; do
         make_case "$name"
@@ -99,16 +99,35 @@ round_trip() { # MODEL.gguf
         [ ! -e "$at/m.slm" ]
         n=$((n + 1))
     done < <(python3 tests/cli/gguf_cases.py --list -)
-    [ "$n" -gt 60 ]
+    [ "$n" -gt 80 ]
+}
+
+@test "GG56, GG58, GG61, GG62, GG64: what is legal is converted, and said" {
+    local name fragment
+    while IFS=$'\t' read -r name fragment; do
+        make_case "$name"
+        run -0 timeout 60 "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm" --force
+        [[ "$output" == *"$fragment"* ]] || { echo "$name: $output"; false; }
+        "$SLM_BIN/slm-validate" "$at/m.slm"
+    done < <(python3 tests/cli/gguf_cases.py --accepted -)
+}
+
+@test "GG72: a million tensors without elements, a hundred thousand with one" {
+    python3 tests/cli/gguf_cases.py many "$at/m.gguf" 1000000 0
+    run -3 timeout 20 "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm"
+    [[ "$output" == *"zero or out of range"* ]]
+    python3 tests/cli/gguf_cases.py many "$at/m.gguf" 100000 1
+    run -3 timeout 20 "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm"
+    [ ! -e "$at/m.slm" ]
 }
 
 @test "wrong tokenizers do not matter with --no-tokenizer" {
-    make_case tokenizer-unknown
+    make_case GG59-tokenizer-unknown
     "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm" --no-tokenizer -q
     "$SLM_BIN/slm-validate" "$at/m.slm"
 }
 
-@test "split files: any part opens all" {
+@test "GG68: split files: any part opens all" {
     python3 tests/cli/gguf_cases.py split-good "$at/"
     "$SLM_BIN/slm-convert" "$at/whole.gguf" -o "$at/whole.slm" -q
     "$SLM_BIN/slm-convert" "$at/m-00001-of-00003.gguf" -o "$at/first.slm" -q
@@ -125,7 +144,7 @@ round_trip() { # MODEL.gguf
     [[ "$output" == *"split.no"* ]]
 }
 
-@test "split files: a part missing, numbers and counts that contradict" {
+@test "GG68: split files: a part missing, numbers and counts that contradict" {
     python3 tests/cli/gguf_cases.py split-missing "$at/"
     run -4 "$SLM_BIN/slm-convert" "$at/m-00001-of-00003.gguf" -o "$at/no.slm"
     [[ "$output" == *"m-00002-of-00003.gguf"* ]]
@@ -137,7 +156,7 @@ round_trip() { # MODEL.gguf
     [[ "$output" == *"split.tensors.count"* ]]
 }
 
-@test "byte order, truncation, nothing" {
+@test "GG01, GG21, GG71: byte order, truncation, nothing" {
     make_case q8_0
     { printf FUGG; tail -c +5 "$at/m.gguf"; } >"$at/big.gguf"
     run -3 "$SLM_BIN/slm-convert" "$at/big.gguf" -o "$at/no.slm"

@@ -133,95 +133,201 @@ def replace(name, dims, kind="q8_0"):
     return lambda m: m.add(name, dims, kind)
 
 
+def scaling(kind, factor):
+    return lambda m: (key(STRING, kind)(m, "rope.scaling.type"),
+                      key(F32, factor)(m, "rope.scaling.factor"))
+
+
+def merges(lines):
+    """A byte-level vocabulary with these merges."""
+    def change(m):
+        letters = [i for i in range(256) if 0x21 <= i <= 0x7e or (i >= 0xa1 and i != 0xad)]
+        words = [chr(i) for i in letters] + [chr(256 + i) for i in range(256 - len(letters))]
+        words += ["th", "the"] + [f"<{i}>" for i in range(VOCAB - 258)]
+        m.pairs["tokenizer.ggml.model"] = (STRING, "gpt2")
+        m.pairs["tokenizer.ggml.pre"] = (STRING, "gpt-2")
+        m.pairs["tokenizer.ggml.tokens"] = (ARRAY, (STRING, words))
+        m.pairs["tokenizer.ggml.token_type"] = (ARRAY, (I32, [1] * VOCAB))
+        m.pairs["tokenizer.ggml.merges"] = (ARRAY, (STRING, lines))
+        m.pairs.pop("tokenizer.ggml.scores")
+    return change
+
+
+def token(word):
+    def change(m):
+        m.pairs["tokenizer.ggml.tokens"][1][1][31] = word
+    return change
+
+
+def byte_token(word):
+    def change(m):
+        m.pairs["tokenizer.ggml.tokens"][1][1][40] = word
+        m.pairs["tokenizer.ggml.token_type"][1][1][40] = 6
+    return change
+
+
+def template(words):
+    return set_key("tokenizer.chat_template", STRING, words)
+
+
+def fewer_bytes(m):
+    """200 of 256 byte tokens."""
+    for i in range(34, 90):
+        m.pairs["tokenizer.ggml.tokens"][1][1][i] = f"word{i}"
+        m.pairs["tokenizer.ggml.token_type"][1][1][i] = 1
+
+
 NAN, INF = float("nan"), float("inf")
 # name -> (change, what the message must contain); GG items of the checklist in order
 CASES = {
-    "layers-zero": (set_key("llama.block_count", U32, 0), "block_count"),
-    "layers-negative": (set_key("llama.block_count", I32, -1), "block_count"),
-    "layers-huge": (set_key("llama.block_count", U32, 10**9), "block_count"),
-    "layers-string": (set_key("llama.block_count", STRING, "2"), "block_count"),
-    "layers-array": (set_key("llama.block_count", ARRAY, (U32, [2])), "block_count"),
-    "layers-missing": (drop_key("llama.block_count"), "block_count is missing"),
-    "layers-more": (set_key("llama.block_count", U32, 3), "tensors of 2 layers"),
-    "layers-fewer": (set_key("llama.block_count", U32, 1), "tensors of 2 layers"),
-    "width-zero": (set_key("llama.embedding_length", U32, 0), "embedding_length"),
-    "width-other": (set_key("llama.embedding_length", U32, 128), "embedding_length is 128"),
-    "width-indivisible": (lambda m: (key(U32, 3)(m, "attention.head_count"),
-                                     key(U32, 3)(m, "attention.head_count_kv")),
-                          "not a multiple"),
-    "heads-zero": (set_key("llama.attention.head_count", U32, 0), "head_count"),
-    "heads-huge": (set_key("llama.attention.head_count", U32, 10**9), "head_count"),
-    "kv-zero": (set_key("llama.attention.head_count_kv", U32, 0), "head_count_kv"),
-    "kv-more": (set_key("llama.attention.head_count_kv", U32, 8), "does not divide"),
-    "kv-indivisible": (set_key("llama.attention.head_count_kv", U32, 3), "does not divide"),
-    "kv-array": (set_key("llama.attention.head_count_kv", ARRAY, (U32, [2, 2])), "head_count_kv"),
-    "key-length-zero": (set_key("llama.attention.key_length", U32, 0), "key_length"),
-    "key-length-odd": (set_key("llama.attention.key_length", U32, 63), "attention.key_length"),
-    "value-length": (set_key("llama.attention.value_length", U32, 32), "value_length is 32"),
-    "key-length-shape": (lambda m: (key(U32, 32)(m, "attention.key_length"),
+    "GG20-architecture": (set_key("general.architecture", STRING, "rwkv6"), "rwkv6"),
+    "GG20-architecture-missing": (drop_key("general.architecture"),
+                                  "general.architecture is missing"),
+    "GG43-layers-zero": (set_key("llama.block_count", U32, 0), "block_count"),
+    "GG43-layers-negative": (set_key("llama.block_count", I32, -1), "block_count"),
+    "GG43-layers-huge": (set_key("llama.block_count", U32, 10**9), "block_count"),
+    "GG43-layers-string": (set_key("llama.block_count", STRING, "2"), "block_count"),
+    "GG43-layers-array": (set_key("llama.block_count", ARRAY, (U32, [2])), "block_count"),
+    "GG43-layers-missing": (drop_key("llama.block_count"), "block_count is missing"),
+    "GG43-layers-more": (set_key("llama.block_count", U32, 3), "tensors of 2 layers"),
+    "GG43-layers-fewer": (set_key("llama.block_count", U32, 1), "tensors of 2 layers"),
+    "GG44-width-zero": (set_key("llama.embedding_length", U32, 0), "embedding_length"),
+    "GG44-width-other": (set_key("llama.embedding_length", U32, 128), "embedding_length is 128"),
+    "GG44-width-indivisible": (lambda m: (key(U32, 3)(m, "attention.head_count"),
+                                          key(U32, 3)(m, "attention.head_count_kv")),
+                               "not a multiple"),
+    "GG45-heads-zero": (set_key("llama.attention.head_count", U32, 0), "head_count"),
+    "GG45-heads-huge": (set_key("llama.attention.head_count", U32, 10**9), "head_count"),
+    "GG45-kv-zero": (set_key("llama.attention.head_count_kv", U32, 0), "head_count_kv"),
+    "GG45-kv-more": (set_key("llama.attention.head_count_kv", U32, 8), "does not divide"),
+    "GG45-kv-indivisible": (set_key("llama.attention.head_count_kv", U32, 3), "does not divide"),
+    "GG45-kv-array": (set_key("llama.attention.head_count_kv", ARRAY, (U32, [2, 2])),
+                      "head_count_kv"),
+    "GG46-key-length-zero": (set_key("llama.attention.key_length", U32, 0), "key_length"),
+    "GG46-key-length-odd": (set_key("llama.attention.key_length", U32, 63), "attention.key_length"),
+    "GG46-value-length": (set_key("llama.attention.value_length", U32, 32), "value_length is 32"),
+    "GG46-key-length-shape": (lambda m: (key(U32, 32)(m, "attention.key_length"),
                                     key(U32, 32)(m, "attention.value_length")), "attn_q.weight"),
-    "rope-odd": (set_key("llama.rope.dimension_count", U32, 63), "rope turns pairs"),
-    "rope-more": (set_key("llama.rope.dimension_count", U32, 128), "dimension_count"),
-    "rope-zero": (set_key("llama.rope.dimension_count", U32, 0), "dimension_count"),
-    "rope-partial": (set_key("llama.rope.dimension_count", U32, 32), "partial rope"),
-    "base-zero": (set_key("llama.rope.freq_base", F32, 0.0), "freq_base"),
-    "base-negative": (set_key("llama.rope.freq_base", F32, -1.0), "freq_base"),
-    "base-nan": (set_key("llama.rope.freq_base", F32, NAN), "freq_base"),
-    "base-inf": (set_key("llama.rope.freq_base", F32, INF), "freq_base"),
-    "scaling-unknown": (set_key("llama.rope.scaling.type", STRING, "yarn"), "yarn"),
-    "scaling-no-factor": (set_key("llama.rope.scaling.type", STRING, "linear"),
-                          "factor is missing"),
-    "eps-zero": (set_key("llama.attention.layer_norm_rms_epsilon", F32, 0.0), "epsilon"),
-    "eps-negative": (set_key("llama.attention.layer_norm_rms_epsilon", F32, -1e-5), "epsilon"),
-    "eps-nan": (set_key("llama.attention.layer_norm_rms_epsilon", F32, NAN), "epsilon"),
-    "eps-missing": (drop_key("llama.attention.layer_norm_rms_epsilon"), "epsilon is missing"),
-    "context-zero": (set_key("llama.context_length", U32, 0), "context_length"),
-    "context-huge": (set_key("llama.context_length", U32, 2**32 - 1), "context_length"),
-    "experts": (set_key("llama.expert_count", U32, 8), "expert_count"),
-    "vocab-size": (set_key("llama.vocab_size", U32, 289), "vocab_size is 289"),
-    "vocab-tokens": (set_key("tokenizer.ggml.tokens", ARRAY, (STRING, ["a"])), "has 1 entries"),
-    "vocab-output": (replace("output.weight", (WIDTH, 40)), "output.weight"),
-    "tokens-missing": (drop_key("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens"),
-    "tokens-ints": (set_key("tokenizer.ggml.tokens", ARRAY, (U32, list(range(VOCAB)))),
-                    "tokenizer.ggml.tokens"),
-    "scores-short": (set_key("tokenizer.ggml.scores", ARRAY, (F32, [0.0])), "scores"),
-    "scores-type": (set_key("tokenizer.ggml.scores", ARRAY, (I32, [0] * VOCAB)), "scores"),
-    "scores-nan": (set_key("tokenizer.ggml.scores", ARRAY, (F32, [NAN] * VOCAB)), "not finite"),
-    "types-short": (set_key("tokenizer.ggml.token_type", ARRAY, (I32, [1])), "token_type"),
-    "types-value": (set_key("tokenizer.ggml.token_type", ARRAY, (I32, [7] * VOCAB)),
-                    "token_type"),
-    "bos-range": (set_key("tokenizer.ggml.bos_token_id", U32, VOCAB), "bos_token_id"),
-    "bos-negative": (set_key("tokenizer.ggml.bos_token_id", I32, -1), "bos_token_id"),
-    "tokenizer-unknown": (set_key("tokenizer.ggml.model", STRING, "plamo9"), "plamo9"),
-    "pre-unknown": (lambda m: (set_key("tokenizer.ggml.model", STRING, "gpt2")(m),
-                               set_key("tokenizer.ggml.pre", STRING, "xyz")(m)), "\"xyz\""),
-    "scale-nan": (poison("blk.1.attn_v.weight", 34 * 8, b"\x00\x7e"), "not finite"),
-    "scale-inf": (poison("token_embd.weight", 0, b"\x00\x7c"), "not finite"),
-    "norm-nan": (poison("blk.0.attn_norm.weight", 4, b"\x00\x00\xc0\x7f"), "not finite"),
-    "output-shape": (replace("output.weight", (512, VOCAB)), "output.weight"),
-    "freqs-length": (replace("rope_freqs.weight", (31,), "f32"), "rope_freqs.weight"),
-    "freqs-values": (lambda m: m.tensors.__setitem__("rope_freqs.weight", (
+    "GG47-rope-odd": (set_key("llama.rope.dimension_count", U32, 63), "rope turns pairs"),
+    "GG47-rope-more": (set_key("llama.rope.dimension_count", U32, 128), "dimension_count"),
+    "GG47-rope-zero": (set_key("llama.rope.dimension_count", U32, 0), "dimension_count"),
+    "GG47-rope-partial": (set_key("llama.rope.dimension_count", U32, 32), "partial rope"),
+    "GG47-base-zero": (set_key("llama.rope.freq_base", F32, 0.0), "freq_base"),
+    "GG47-base-negative": (set_key("llama.rope.freq_base", F32, -1.0), "freq_base"),
+    "GG47-base-nan": (set_key("llama.rope.freq_base", F32, NAN), "freq_base"),
+    "GG47-base-inf": (set_key("llama.rope.freq_base", F32, INF), "freq_base"),
+    "GG48-scaling-unknown": (set_key("llama.rope.scaling.type", STRING, "yarn"), "yarn"),
+    "GG48-scaling-no-factor": (set_key("llama.rope.scaling.type", STRING, "linear"),
+                               "factor is missing"),
+    "GG48-scaling-ntk": (set_key("llama.rope.scaling.type", STRING, "ntk-9"), "ntk-9"),
+    "GG48-factor-zero": (scaling("linear", 0.0), "scaling.factor"),
+    "GG48-factor-negative": (scaling("linear", -2.0), "scaling.factor"),
+    "GG48-factor-nan": (scaling("linear", NAN), "scaling.factor"),
+    "GG48-yarn-factor-zero": (scaling("yarn", 0.0), "yarn"),
+    "GG48-yarn-original-zero": (lambda m: (scaling("yarn", 4.0)(m), key(U32, 0)(
+        m, "rope.scaling.original_context_length")), "yarn"),
+    "GG49-eps-zero": (set_key("llama.attention.layer_norm_rms_epsilon", F32, 0.0), "epsilon"),
+    "GG49-eps-negative": (set_key("llama.attention.layer_norm_rms_epsilon", F32, -1e-5), "epsilon"),
+    "GG49-eps-nan": (set_key("llama.attention.layer_norm_rms_epsilon", F32, NAN), "epsilon"),
+    "GG49-eps-missing": (drop_key("llama.attention.layer_norm_rms_epsilon"), "epsilon is missing"),
+    "GG50-context-zero": (set_key("llama.context_length", U32, 0), "context_length"),
+    "GG50-context-huge": (set_key("llama.context_length", U32, 2**32 - 1), "context_length"),
+    "GG51-experts": (set_key("llama.expert_count", U32, 8), "expert_count"),
+    "GG51-experts-huge": (set_key("llama.expert_count", U32, 10**9), "expert_count"),
+    "GG51-experts-used-more": (lambda m: (key(U32, 2)(m, "expert_count"),
+                                          key(U32, 4)(m, "expert_used_count")), "expert_count"),
+    "GG52-vocab-size": (set_key("llama.vocab_size", U32, 289), "vocab_size is 289"),
+    "GG52-vocab-tokens": (set_key("tokenizer.ggml.tokens", ARRAY, (STRING, ["a"])),
+                          "has 1 entries"),
+    "GG52-vocab-output": (replace("output.weight", (WIDTH, 40)), "output.weight"),
+    "GG53-tokens-missing": (drop_key("tokenizer.ggml.tokens"), "tokenizer.ggml.tokens"),
+    "GG53-tokens-ints": (set_key("tokenizer.ggml.tokens", ARRAY, (U32, list(range(VOCAB)))),
+                         "tokenizer.ggml.tokens"),
+    "GG54-scores-short": (set_key("tokenizer.ggml.scores", ARRAY, (F32, [0.0])), "scores"),
+    "GG54-scores-type": (set_key("tokenizer.ggml.scores", ARRAY, (I32, [0] * VOCAB)), "scores"),
+    "GG54-scores-nan": (set_key("tokenizer.ggml.scores", ARRAY, (F32, [NAN] * VOCAB)),
+                        "not finite"),
+    "GG55-types-short": (set_key("tokenizer.ggml.token_type", ARRAY, (I32, [1])), "token_type"),
+    "GG55-types-value": (set_key("tokenizer.ggml.token_type", ARRAY, (I32, [7] * VOCAB)),
+                         "token_type"),
+    "GG56-merge-no-space": (merges(["th"]), "merge"),
+    "GG56-merge-three": (merges(["t h e"]), "merge"),
+    "GG56-merge-unknown": (merges(["t zz"]), "merge"),
+    "GG56-merge-empty": (merges([""]), "merge"),
+    "GG56-merge-type": (lambda m: (merges([])(m), set_key("tokenizer.ggml.merges", ARRAY, (
+        U32, [1]))(m)), "tokenizer.ggml.merges"),
+    "GG56-merges-missing": (lambda m: (merges([])(m), drop_key("tokenizer.ggml.merges")(m)),
+                            "tokenizer.ggml.merges is missing"),
+    "GG57-bos-range": (set_key("tokenizer.ggml.bos_token_id", U32, VOCAB), "bos_token_id"),
+    "GG57-bos-negative": (set_key("tokenizer.ggml.bos_token_id", I32, -1), "bos_token_id"),
+    "GG58-byte-sign": (byte_token("<0x-1>"), "255 of 256"),
+    "GG58-byte-letters": (byte_token("<0xZZ>"), "255 of 256"),
+    "GG58-byte-one-digit": (byte_token("<0x1>"), "255 of 256"),
+    "GG58-byte-three-digits": (byte_token("<0x100>"), "255 of 256"),
+    "GG58-fewer-bytes": (fewer_bytes, "200 of 256"),
+    "GG59-tokenizer-unknown": (set_key("tokenizer.ggml.model", STRING, "plamo9"), "plamo9"),
+    "GG59-pre-unknown": (lambda m: (set_key("tokenizer.ggml.model", STRING, "gpt2")(m),
+                                    set_key("tokenizer.ggml.pre", STRING, "xyz")(m)), "\"xyz\""),
+    "GG60-token-long": (token("x" * (1 << 16) + "y"), "has 65537 bytes"),
+    "GG63-scale-nan": (poison("blk.1.attn_v.weight", 34 * 8, b"\x00\x7e"), "not finite"),
+    "GG63-scale-inf": (poison("token_embd.weight", 0, b"\x00\x7c"), "not finite"),
+    "GG63-norm-nan": (poison("blk.0.attn_norm.weight", 4, b"\x00\x00\xc0\x7f"), "not finite"),
+    "GG66-output-shape": (replace("output.weight", (512, VOCAB)), "output.weight"),
+    "GG67-freqs-length": (replace("rope_freqs.weight", (31,), "f32"), "rope_freqs.weight"),
+    "GG67-freqs-values": (lambda m: m.tensors.__setitem__("rope_freqs.weight", (
         "f32", (32,), struct.pack("<32f", *[1 + 0.1 * i for i in range(32)]))), "rope_freqs"),
-    "bias-length": (lambda m: [replace(f"blk.{i}.attn_{x}.bias", (5,), "f32")(m)
-                               for i in range(2) for x in "qkv"], "attn_q.bias"),
+    "GG67-bias-length": (lambda m: [replace(f"blk.{i}.attn_{x}.bias", (5,), "f32")(m)
+                                    for i in range(2) for x in "qkv"], "attn_q.bias"),
+    "GG69-adapter": (set_key("general.type", STRING, "adapter"), "adapter"),
+    "GG69-mmproj": (set_key("general.type", STRING, "mmproj"), "mmproj"),
+    "GG70-imatrix": (set_key("general.type", STRING, "imatrix"), "imatrix"),
     "norm-quantized": (replace("blk.0.attn_norm.weight", (256,)), "attn_norm.weight has type"),
     "left-over": (replace("blk.0.attn_extra.weight", (256,), "f32"), "is left over"),
     "missing": (lambda m: m.tensors.pop("blk.1.ffn_up.weight"), "blk.1.ffn_up.weight is missing"),
-    "adapter": (set_key("general.type", STRING, "adapter"), "adapter"),
-    "mmproj": (set_key("general.type", STRING, "mmproj"), "mmproj"),
-    "imatrix": (set_key("general.type", STRING, "imatrix"), "imatrix"),
-    "architecture": (set_key("general.architecture", STRING, "rwkv6"), "rwkv6"),
-    "architecture-missing": (drop_key("general.architecture"), "general.architecture is missing"),
     "q5-0": (replace("blk.0.ffn_down.weight", (FF, WIDTH), "q5_0"), "type Q5_0"),
     "q2-k": (replace("blk.0.ffn_down.weight", (FF, WIDTH), "q2_k"), "type Q2_K"),
     "iq4-nl": (replace("blk.0.ffn_down.weight", (FF, WIDTH), "iq4_nl"), "type IQ4_NL"),
 }
 
+# what is legal, and what is said about it; "": nothing
+ACCEPTED = {
+    "GG56-merges": (merges(["t h", "th e"]), ""),
+    "GG60-token-empty": (token(""), "1 tokens are empty or have the text of an earlier one"),
+    "GG60-token-twice": (token("a"), "1 tokens are empty or have the text of an earlier one"),
+    "GG61-template-loop": (template("{% for i in range(10000000) %}{% endfor %}"), "16 MiB"),
+    "GG61-template-invalid": (template("{% if %}"), "without chat turns"),
+    "GG61-template-attribute": (template("{{ ''.__class__.__mro__[1].__subclasses__() }}"),
+                                "without chat turns"),
+    "GG61-template-long": (template("x" * (10 << 20)), "longer than 1 MiB"),
+    "GG62-template-token": (template("{{ cls_token }}{% for m in messages %}"
+                                     "{{ m.role + m.content }}{% endfor %}"), "writes cls_token"),
+    "GG62-template-sum": (template("{{ cls_token + 'x' }}"), "'cls_token'"),
+    "GG64-scales-zero": (poison("blk.1.attn_v.weight", 34 * 8, b"\0\0"), ""),
+    "GG64-scale-negative": (poison("blk.1.attn_v.weight", 34 * 8, b"\0\x98"), ""),
+}
+
+
+def many_tensors(path, n, size):
+    """n tensors of one dimension of that size, each at an offset of its own."""
+    pairs = text("general.architecture") + struct.pack("<I", STRING) + text("llama")
+    with open(path, "wb") as f:
+        head = b"GGUF" + struct.pack("<IQQ", 3, n, 1) + pairs
+        f.write(head)
+        total = len(head)
+        for i in range(n):
+            entry = text(f"t{i}") + struct.pack("<IQIQ", 1, size, 0, 32 * i if size else 0)
+            f.write(entry)
+            total += len(entry)
+        f.truncate((total + 31) // 32 * 32 + 32 * n)
+
 
 def main():
     case, path = sys.argv[1], sys.argv[2]
-    if case == "--list":
-        print("\n".join(f"{name}\t{fragment}" for name, (_, fragment) in CASES.items()))
+    lists = {"--list": CASES, "--accepted": ACCEPTED}
+    if case in lists:
+        print("\n".join(f"{name}\t{fragment}" for name, (_, fragment) in lists[case].items()))
+    elif case == "many":
+        many_tensors(path, int(sys.argv[3]), int(sys.argv[4]))
     elif case.startswith("split-"):
         model, n = Model("q8_0"), 3
         names, extra = list(model.tensors), {"split.tensors.count": (I32, len(model.tensors))}
@@ -237,7 +343,7 @@ def main():
         Model(case).write(path)
     else:
         model = Model("q8_0")
-        CASES[case][0](model)
+        (CASES.get(case) or ACCEPTED[case])[0](model)
         model.write(path)
 
 

@@ -10,12 +10,12 @@ static void render(const char *text, size_t n, json_t *globals)
 {
     char why[JINJA_WHY], *out = NULL;
     size_t n_out = 0;
-    bool date = false;
+    jinja_notes notes = {0};
     jinja_template *t = NULL;
     if (jinja_parse(&t, text, n, why) != JINJA_OK) {
         return;
     }
-    if (jinja_render(t, globals, &out, &n_out, &date, why) == JINJA_OK &&
+    if (jinja_render(t, globals, &out, &n_out, &notes, why) == JINJA_OK &&
         (strlen(out) > n_out || n_out > JINJA_MAX_OUTPUT)) {
         abort();
     }

@@ -18,8 +18,9 @@ struct chat_template {
     json_t *globals;
     rendering all[CHAT_MAX_RENDERINGS];
     uint32_t n_all;
-    bool used_date, refused; /* refused: the last rendering ended in what is not supported */
-    uint64_t first[4];       /* bytes that control tokens begin with */
+    jinja_notes notes;
+    bool refused;      /* the last rendering ended in what is not supported */
+    uint64_t first[4]; /* bytes that control tokens begin with */
 };
 
 /* Roles of a conversation are written as letters: s, u, a. */
@@ -127,7 +128,7 @@ static int render(chat_template *t, const char *order, int wrap, bool answer, co
         return fail(f, EXIT_INTERNAL, "too many conversations are tried");
     }
     jinja_status status =
-        jinja_render(t->parsed, t->globals, &made.text, &made.n_text, &t->used_date, reason);
+        jinja_render(t->parsed, t->globals, &made.text, &made.n_text, &t->notes, reason);
     t->refused = status == JINJA_REFUSED;
     if (status == JINJA_NO_MEMORY) {
         return fail(f, EXIT_RESOURCE, "no memory for the chat template");
@@ -645,7 +646,8 @@ int chat_template_turns(chat_template *t, chat_turns *turns, char *why, failure 
         drop_renderings(t, kept);
         if (code != EXIT_CHECK) {
             code = code ? code : check_ends(t, &o, turns, f);
-            turns->writes_date = t->used_date;
+            turns->writes_date = t->notes.used_date;
+            memcpy(turns->missing, t->notes.missing, sizeof turns->missing);
             return code;
         }
         if (way == 0 || why[0] == 0) {

@@ -23,7 +23,8 @@ typedef struct chat_template chat_template;
 typedef struct chat_turns {
     chat_marks sequences[CHAT_SEQUENCES]; /* owned by the template */
     uint32_t flags;                       /* as in the payload */
-    bool writes_date;                     /* the template asks for the day's date */
+    char missing[48];    /* a special token that the template writes and there is none of; "" */
+    bool writes_date;    /* the template asks for the day's date */
     bool answers_differ; /* conversations that end with an answer come out otherwise */
 } chat_turns;
 

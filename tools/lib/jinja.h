@@ -35,10 +35,16 @@ typedef struct jinja_template jinja_template;
 jinja_status jinja_parse(jinja_template **t, const char *text, size_t n, char *why);
 void jinja_destroy(jinja_template **t);
 
+/* What a rendering shows besides its text; entries stay once they are set. */
+typedef struct jinja_notes {
+    bool used_date;   /* the date was asked for */
+    char missing[48]; /* a special token ("..._token") written out that is not defined; "": none */
+} jinja_notes;
+
 /* Renders with an object of globals (strings, whole numbers, booleans, null, arrays, objects).
- * *out: malloc'd, NUL-terminated. used_date: set to true if the date was asked for, which is always
- * 26 July 2024, the day that Llama 3 templates fall back on. */
+ * *out: malloc'd, NUL-terminated. The date is always 26 July 2024, the day that Llama 3
+ * templates fall back on. */
 jinja_status jinja_render(const jinja_template *t, json_t *globals, char **out, size_t *n,
-                          bool *used_date, char *why);
+                          jinja_notes *notes, char *why);
 
 #endif

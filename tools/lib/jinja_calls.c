@@ -370,7 +370,7 @@ static jinja_value date(jinja_machine *m, jinja_value format)
 {
     struct tm day = {.tm_mday = 26, .tm_mon = 6, .tm_year = 124, .tm_wday = 5, .tm_yday = 207};
     char copy[64], text[256];
-    m->used_date = true;
+    m->notes->used_date = true;
     if (format.kind != V_STRING || format.n >= sizeof copy) {
         return unsupported(m, "format of", jinja_string("strftime_now", 12));
     }

@@ -155,7 +155,8 @@ typedef struct jinja_machine {
     jinja_buffer out;
     uint32_t steps, depth;
     enum { GO_ON, BREAK_LOOP, CONTINUE_LOOP } flow;
-    bool used_date;
+    jinja_notes *notes;
+    jinja_value missing; /* the last name that was not defined */
 } jinja_machine;
 
 /* Arguments of a call. */

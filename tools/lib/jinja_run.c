@@ -38,6 +38,7 @@ static jinja_value look_up(jinja_machine *m, jinja_value name)
             return (jinja_value){.kind = V_FUNCTION, .text = name.text, .n = name.n};
         }
     }
+    m->missing = name;
     return UNDEFINED;
 }
 
@@ -120,6 +121,11 @@ static jinja_value arithmetic(jinja_machine *m, binary_op op, jinja_value a, jin
     if (a.kind != V_INT || b.kind != V_INT || (b.number == 0 && op >= OP_DIV) ||
         a.number > INT32_MAX || a.number < INT32_MIN || b.number > INT32_MAX ||
         b.number < INT32_MIN) {
+        if (a.kind == V_UNDEFINED || b.kind == V_UNDEFINED) {
+            jinja_fail(&m->fault, "it adds to something undefined (last: '%.*s')",
+                       (int)(m->missing.n < 40 ? m->missing.n : 40),
+                       m->missing.n ? m->missing.text : "");
+        }
         jinja_fail(&m->fault, "arithmetic with what is no small whole number");
         return UNDEFINED;
     }
@@ -386,11 +392,28 @@ static void run_macro(jinja_machine *m, const jinja_node *node)
     }
 }
 
+/* A special token that is written out though there is none. */
+static void note_missing(jinja_machine *m, const jinja_node *node, jinja_value v)
+{
+    static const char end[] = "_token";
+    size_t n_end = sizeof end - 1, n = node->value.n;
+    if (node->kind == N_NAME && v.kind == V_UNDEFINED && n > n_end &&
+        n < sizeof m->notes->missing && memcmp(node->value.text + n - n_end, end, n_end) == 0) {
+        memcpy(m->notes->missing, node->value.text, n);
+        m->notes->missing[n] = 0;
+    }
+}
+
 static void run_one(jinja_machine *m, const jinja_node *node)
 {
+    jinja_value v;
     switch (node->kind) {
     case S_TEXT: write_out(m, node->value); break;
-    case S_OUTPUT: write_out(m, jinja_text(m, jinja_eval(m, node->a))); break;
+    case S_OUTPUT:
+        v = jinja_eval(m, node->a);
+        note_missing(m, node->a, v);
+        write_out(m, jinja_text(m, v));
+        break;
     case S_IF: jinja_run(m, jinja_truth(jinja_eval(m, node->a)) ? node->b : node->c); break;
     case S_FOR: run_for(m, node); break;
     case S_SET:
@@ -410,9 +433,9 @@ void jinja_run(jinja_machine *m, const jinja_node *node)
 }
 
 jinja_status jinja_render(const jinja_template *t, json_t *globals, char **out, size_t *n,
-                          bool *used_date, char *why)
+                          jinja_notes *notes, char *why)
 {
-    jinja_machine m = {.fault = {JINJA_OK, why}};
+    jinja_machine m = {.fault = {JINJA_OK, why}, .notes = notes};
     jinja_scope top = {0};
     jinja_value all = jinja_from_json(&m, globals);
     if (!jinja_failed(&m)) {
@@ -432,6 +455,5 @@ jinja_status jinja_render(const jinja_template *t, json_t *globals, char **out, 
     m.out.text[m.out.n] = 0;
     *out = m.out.text;
     *n = m.out.n;
-    *used_date |= m.used_date;
     return JINJA_OK;
 }

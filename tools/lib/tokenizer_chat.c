@@ -362,6 +362,9 @@ static int make_turns(chat_build *c, tokenizer_payload *payload, failure *f)
         build_warn(c->b, "the chat template writes the day's date; the chat turns always write "
                          "that of 26 July 2024");
     }
+    if (code == EXIT_OK && c->turns.missing[0] != 0) {
+        build_warn(c->b, "the chat template writes %s, which there is none of", c->turns.missing);
+    }
     if (code == EXIT_OK && (c->turns.flags & CHAT_NO_SYSTEM_TURN)) {
         build_warn(c->b, "the chat template has no place for a system message");
     }
