@@ -63,6 +63,7 @@ add_suite() {
     golden) add_bats golden tests/golden ;;
     web)
         add web/node "node tests/web/node.mjs"
+        add web/cycles "node tests/web/cycles.mjs"
         add web/sessions "node tests/web/sessions.mjs"
         add web/variants "node tests/web/variants.mjs"
         add web/browser "node tests/web/browser.mjs"
