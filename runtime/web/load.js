@@ -89,7 +89,7 @@ class UrlSource {
         source.#options = options;
         source.#signal = signal;
         if (options.cache !== "none") {
-            const { openCache } = await import("./cache.js");
+            const { openCache } = await import("./opfs.js");
             source.#cache = await openCache(url, options.cache, () => source.#ask("HEAD"));
             source.size = source.#cache.size;
             source.tag = source.#cache.tag;

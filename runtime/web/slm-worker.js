@@ -22,7 +22,6 @@ const port = node ? (await import("node:worker_threads")).parentPort : globalThi
 
 let engine = null;
 let sequences = [];
-let sessionsMade = 0;
 let diagnosed = {};
 let lastStats = null;
 
@@ -162,9 +161,13 @@ async function takeSequence(ids, job) {
     }
 }
 
+function freed() {
+    freeing.splice(0).forEach((resolve) => resolve());
+}
+
 function release(q) {
     q.busy = false;
-    freeing.splice(0).forEach((resolve) => resolve());
+    freed();
 }
 
 /* promise, or the signal's reason if that comes first. */
@@ -178,37 +181,6 @@ function truncate(q, n) {
     engine.wasm.web_truncate(q.index, n);
     q.ids.length = n;
 }
-
-/* Holds a session's sequence while work uses it. */
-async function inSession(number_, job, work) {
-    const q = sequences.find((s) => s.session === number_);
-    if (!q) {
-        throw failure("SLM_WEB_UNLOADED", "the session has been closed");
-    }
-    while (q.busy) {
-        await aborted(job, new Promise((resolve) => freeing.push(resolve)));
-    }
-    q.busy = true;
-    try {
-        return await work(q);
-    } finally {
-        release(q);
-    }
-}
-
-async function newSession(job) {
-    const q = await takeSequence([], job);
-    try {
-        await inTurn(job, () => truncate(q, 0));
-        q.session = ++sessionsMade;
-        q.pending = [];
-    } finally {
-        release(q);
-    }
-    return q;
-}
-
-const sessionValue = (q) => ({ session: q.session, length: q.ids.length + q.pending.length });
 
 /* ---- Evaluation ------------------------------------------------------------------------------ */
 
@@ -253,29 +225,6 @@ async function evaluate(q, ids, job, { digest = false, progress = () => {}, then
         await breathe();
     }
     return result;
-}
-
-/* The ids that must go through the model so that the logits after them all are there. */
-function unevaluated(q, more) {
-    let ids = [...q.pending, ...more];
-    if (ids.length === 0) {
-        argument(q.ids.length > 0, "the session is empty");
-        ids = q.ids.slice(-1);
-        truncate(q, q.ids.length - 1);
-    }
-    q.pending = [];
-    return ids;
-}
-
-/* What a session still has to evaluate is not lost if that is broken off. */
-async function settle(q, more, job, o = {}) {
-    const ids = await inTurn(job, () => unevaluated(q, more));
-    const start = q.ids.length;
-    try {
-        return await evaluate(q, ids, job, o);
-    } finally {
-        q.pending = ids.slice(q.ids.length - start);
-    }
 }
 
 /* ---- Stop strings ---------------------------------------------------------------------------- */
@@ -437,7 +386,7 @@ class Writer {
 async function generate(request, options, job) {
     const s = settings(options);
     if (request.session !== undefined) {
-        return inSession(request.session, job, (q) => generateIn(q, request, options, s, job));
+        return (await sessionCalls()).generate(request, options, s, job);
     }
     const ids = request.messages ? encodeChat(request.messages, options)
                                  : encode(request.prompt, options);
@@ -450,22 +399,6 @@ async function generate(request, options, job) {
         return await new Writer(q, s, job).run(ids.length, Array.from(ids.slice(kept)));
     } finally {
         release(q);
-    }
-}
-
-async function generateIn(q, { prompt }, options, s, job) {
-    argument(!s.digest, "a session has no digest");
-    const special = options.special ?? q.ids.length + q.pending.length === 0;
-    const more = encode(prompt, { ...options, special });
-    const ids = await inTurn(job, () => unevaluated(q, more));
-    const start = q.ids.length;
-    try {
-        const { end, pending } = await new Writer(q, s, job).run(start + ids.length, ids);
-        q.pending = pending;
-        return { end, digest: null, ...sessionValue(q) };
-    } catch (e) {
-        q.pending = ids.slice(q.ids.length - start);
-        throw e;
     }
 }
 
@@ -583,90 +516,17 @@ const calls = {
         return { ...engine.numbers(), ...rest, last: lastStats };
     },
 
-    session: async (_, job) => sessionValue(await newSession(job)),
-
-    append: ({ session, text, options }, job) => inSession(session, job, async (q) => {
-        const special = options.special ?? q.ids.length + q.pending.length === 0;
-        const more = encode(text, { ...options, special });
-        const reporter = new Reporter((e) => job.event({ progress: e }));
-        const total = q.pending.length + more.length;
-        if (total > 0) {
-            await settle(q, more, job,
-                         { progress: (n) => reporter.tell("prefill", n, total) });
-        }
-        return sessionValue(q);
-    }),
-
-    sessionLogits: ({ session }, job) => inSession(
-        session, job, (q) => settle(q, [], job, { then: () => engine.logits() })),
-
-    sessionIds: ({ session }, job) => inSession(session, job,
-        (q) => Int32Array.from([...q.ids, ...q.pending])),
-
-    truncate: ({ session, n }, job) => inSession(session, job, (q) => inTurn(job, () => {
-        whole(n, "n");
-        q.pending.length = Math.min(q.pending.length, Math.max(n - q.ids.length, 0));
-        if (n < q.ids.length) {
-            truncate(q, n);
-        }
-        return sessionValue(q);
-    })),
-
-    fork: ({ session }, job) => inSession(session, job, async (q) => {
-        const made = await newSession(job);
-        return inTurn(job, () => {
-            engine.wasm.web_fork(q.index, made.index);
-            made.ids = q.ids.slice();
-            made.pending = q.pending.slice();
-            return sessionValue(made);
-        });
-    }),
-
-    save: ({ session }, job) => inSession(session, job, async (q) => {
-        if (q.pending.length > 0) {
-            await settle(q, [], job);
-        }
-        return inTurn(job, () => {
-            const at = engine.input(4 * q.ids.length);
-            new Int32Array(engine.memory.buffer, at, q.ids.length).set(q.ids);
-            engine.call(engine.wasm.web_save(q.index, at));
-            return engine.bytes(engine.at(AT.ids), engine.at(AT.nIds)).slice();
-        });
-    }),
-
-    async restore({ state }, job) {
-        argument(state instanceof Uint8Array, "a saved state is a Uint8Array");
-        const q = await newSession(job);
-        try {
-            return await inTurn(job, () => {
-                const at = engine.input(state.length);
-                engine.bytes(at, state.length).set(state);
-                engine.call(engine.wasm.web_restore(q.index, at, state.length));
-                const ids = Array.from(engine.ids()), n = engine.wasm.web_length(q.index);
-                q.ids = ids.slice(0, n);
-                q.pending = ids.slice(n);
-                return sessionValue(q);
-            });
-        } catch (e) {
-            closeSession(q);
-            throw e.code?.startsWith("SLM_ERR") && e.code !== "SLM_ERR_MEMORY"
-                ? failure("SLM_WEB_STATE", e.message) : e;
-        }
-    },
-
-    /* Its tokens stay, for a prompt that begins alike. */
-    close({ session }) {
-        const q = sequences.find((s) => s.session === session);
-        if (q) {
-            closeSession(q);
-        }
-    },
 };
 
-function closeSession(q) {
-    q.session = null;
-    q.pending = [];
-    freeing.splice(0).forEach((resolve) => resolve());
+let sessions = null;
+
+/* Calls that sessions alone need: sessions.js. */
+function sessionCalls() {
+    sessions ??= import("./sessions.js").then((module) => module.sessionCalls({
+        engine, sequences, aborted, encode, evaluate, freed, inTurn, release, takeSequence,
+        truncate, Writer, freeing: () => new Promise((resolve) => freeing.push(resolve)),
+    }));
+    return sessions;
 }
 
 /* ---- Messages -------------------------------------------------------------------------------- */
@@ -692,7 +552,7 @@ async function serve({ id, call, args, abort }) {
     const job = { signal: controller.signal, event: (event) => port.postMessage({ id, event }) };
     jobs.set(id, controller);
     try {
-        const value = await calls[call](args, job);
+        const value = await (calls[call] ?? (await sessionCalls())[call])(args, job);
         port.postMessage({ id, value }, value instanceof Uint8Array ? [value.buffer] : []);
     } catch (e) {
         port.postMessage({ id, error: errorOf(e, job) });

@@ -49,7 +49,7 @@ async function visit(url, load, prompt, options) {
         await model.unload();
         return { text, digest: g.digest, phases, ...d, quality: model.quality?.result };
     } catch (e) {
-        return { error: e.message, code: e.code, name: e.name };
+        return { error: e.message, code: e.code, name: e.name, offset: e.offset };
     }
 }
 
@@ -291,7 +291,7 @@ await inBrowser("a byte damaged in transit is fetched again; always, it is an er
     open.faults["model.slm"] = { damage: size - 5000, times: 1e9 };
     const got = await visited(page, "/model.slm");
     assert.equal(got.code, "SLM_ERR_CHECKSUM");
-    assert.match(got.error, /tensor/);
+    assert.ok(got.offset > size / 2 && got.offset <= size - 5000);
     delete open.faults["model.slm"];
     open.taken("model.slm");
     good(await visited(page, "/model.slm")); // and nothing of it was kept
@@ -345,7 +345,7 @@ await inBrowser("an abort in a long prefill, and the page stays awake", async ()
         const page = await browser.open(`${origin}/page.html`);
         const got = await page.run(async () => {
             const { Slm } = await import("/dist/slm.js");
-            const model = await Slm.load("/model.slm", { context: 16384, threads: 2, chunk: 4096 });
+            const model = await Slm.load("/model.slm", { context: 16384, threads: 2 });
             const ids = Array.from({ length: 16000 }, (_, i) => 5 + i * 7919 % 900);
             const abort = new AbortController();
             let longest = 0, last = performance.now(), at = 0;
@@ -365,8 +365,8 @@ await inBrowser("an abort in a long prefill, and the page stays awake", async ()
             return { name, after, longest, text };
         });
         assert.equal(got.name, "AbortError");
-        assert.ok(got.after < 2000, `${got.after} ms`);
-        assert.ok(got.longest < 2000, `${got.longest} ms`);
+        assert.ok(got.after < 1000, `${got.after} ms`);
+        assert.ok(got.longest < 1000, `${got.longest} ms`);
         assert.equal(got.text, native.run(path, "one day", "-n", "5", "--temp", "0").text);
         await page.close();
     }

@@ -234,7 +234,8 @@ await test("a session that is broken off goes on as if it had not been", async (
 
 await test("sessions and calls in them wait for each other; too many are an error", async () => {
     const model = await Slm.load(native.model("Q4_K"), { sequences: 2 });
-    const s = await model.session();
+    const [s, away] = await Promise.all([model.session(), model.session()]);
+    await away.close();
     await Promise.all(["the ", "dog ", "was "].map((text) => s.append(text)));
     const ids = await Promise.all(["the ", "dog ", "was "].map(
         (text, i) => model.tokenize(text, { special: i === 0 })));
