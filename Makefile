@@ -206,12 +206,16 @@ dist/%: runtime/web/%
 	@mkdir -p dist
 	$(Q)cp $< $@
 
+dist/LICENSE: LICENSE
+	@mkdir -p dist
+	$(Q)cp $< $@
+
 dist/package.json: runtime/web/package.json runtime/include/slm.h
 	@mkdir -p dist
 	$(Q)sed 's/@VERSION@/$(VERSION)/' $< >$@
 
 DIST := $(WASM_MODULES:%=dist/%) $(patsubst runtime/web/%,dist/%,$(wildcard runtime/web/*.js)) \
-    dist/slm.d.ts dist/package.json
+    dist/slm.d.ts dist/package.json dist/README.md dist/LICENSE
 dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 	@scripts/sizes.sh $(DIST)
 
