@@ -17,7 +17,7 @@
 #define VECTOR_LANES 4
 #define STRIP_VECTORS 2 /* vectors of rows in a tile of the matrix product: eight rows */
 #define TILE_TOKENS 4
-#define SMALL_TILE 0 /* a module is downloaded */
+#define SMALL_CODE 1 /* a module is downloaded */
 #define FLOAT_TILE_ROWS 1
 #define FLOAT_TILE_TOKENS 2
 #define CODE_STEPS 1 /* dot steps per word of four codes */

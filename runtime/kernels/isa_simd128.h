@@ -7,7 +7,7 @@
 #define VECTOR_LANES 4
 #define STRIP_VECTORS 1 /* vectors of rows in a tile of the matrix product: four rows */
 #define TILE_TOKENS 4
-#define SMALL_TILE 0 /* a module is downloaded */
+#define SMALL_CODE 1 /* a module is downloaded */
 #define FLOAT_TILE_ROWS 1
 #define FLOAT_TILE_TOKENS 2
 #define CODE_STEPS                                                                                 \

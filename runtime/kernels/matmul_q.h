@@ -12,7 +12,9 @@
 
 /* Tokens of the smaller tiles: SMALL_TILE, and one. 0: tokens that fill no tile are multiplied one
  * by one, straight from the lines. */
-#ifndef SMALL_TILE
+#ifdef SMALL_CODE
+#define SMALL_TILE 0
+#else
 #define SMALL_TILE (TILE_TOKENS / 2)
 #endif
 
@@ -420,7 +422,7 @@ INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, c
         for (uint32_t b = 0; b < nb; b++, block += full, plane += plane_step(type)) {
             uint32_t s = slm_sub_blocks(w->n_cols, b);
             vf d = vf_splat(a->d);
-            UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
+            UNROLL_VECTORS for (uint32_t v = 0; v < GROUP_VECTORS; v++)
             {
                 vf part = d * block_dot(type, v == 0, block + v * VB, plane + v * VL * 2, s, a);
                 sum[v] = sum[v] + part;
@@ -511,7 +513,7 @@ INLINE void unpack_plain(slm_type type, const uint8_t *block, const uint8_t *pla
 INLINE void tile_steps(slm_type type, const strip *w, uint32_t n_vectors, const act_block *a,
                        uint32_t n_tokens, uint32_t first, uint32_t n, vu sum[TILE_TOKENS][STRIP])
 {
-    UNROLL for (uint32_t k = 0; k < n; k++)
+    UNROLL_STEPS for (uint32_t k = 0; k < n; k++)
     {
         vu code[STRIP];
         UNROLL for (uint32_t r = 0; r < n_vectors; r++)

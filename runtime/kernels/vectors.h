@@ -22,6 +22,15 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #define NO_UNROLL _Pragma("GCC unroll 1")
 #endif
+/* Variants that are downloaded define SMALL_CODE: long unrolled loops are rolled up somewhat, which
+ * there costs no speed. */
+#ifdef SMALL_CODE
+#define UNROLL_VECTORS NO_UNROLL
+#define UNROLL_STEPS _Pragma("clang loop unroll_count(2)")
+#else
+#define UNROLL_VECTORS UNROLL
+#define UNROLL_STEPS UNROLL
+#endif
 
 enum {
     VL = VECTOR_LANES,
