@@ -265,6 +265,24 @@ static void encode_normalized(const encoder *e, const uint8_t *text, size_t n, b
     encode_words(e, text + taken, n - taken, is_first && taken == 0);
 }
 
+/* BTOK: every byte is its own id, but for control tokens if they are asked for. */
+static void encode_bytes(const encoder *e, const uint8_t *text, size_t n)
+{
+    added_match m = {0};
+    size_t taken = 0;
+    bool found = true;
+    while (found) {
+        found = e->flags & SLM_ENCODE_CONTROL && next_match(e, &e->t->added[0], text, n, taken, &m);
+        for (size_t end = found ? m.begin : n; taken < end; taken++) {
+            sink_put(e->sink, text[taken]);
+        }
+        if (found) {
+            sink_put(e->sink, m.id);
+            taken = m.end;
+        }
+    }
+}
+
 void slm_encode_text(const slm_tokenizer *t, const uint8_t *text, size_t n, uint32_t flags,
                      bool is_first, const encode_scratch *scratch, id_sink *sink)
 {
@@ -272,9 +290,7 @@ void slm_encode_text(const slm_tokenizer *t, const uint8_t *text, size_t n, uint
     added_match m;
     size_t taken = 0;
     if (t->magic == BTOK_MAGIC) {
-        for (size_t i = 0; i < n; i++) {
-            sink_put(sink, text[i]);
-        }
+        encode_bytes(&e, text, n);
         return;
     }
     slm_scratch_clear(scratch);

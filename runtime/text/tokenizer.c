@@ -40,6 +40,11 @@ static uint32_t slots_for(uint32_t n) /* a power of two that n fills to three qu
 
 /* ---- BTOK ------------------------------------------------------------------------------------ */
 
+/* What an added table's entries are, of <bos> and <eos>. */
+static const uint8_t BTOK_ADDED[16] = {0, 1, 0, 0, 5, 0, ADDED_CONTROL, 0,
+                                       1, 1, 0, 0, 5, 0, ADDED_CONTROL, 0};
+static const uint32_t BTOK_ADDED_OFFSETS[3] = {0, 5, 10};
+
 /* 256 bytes in order, then the names of the two control tokens; as blob and offsets of BPE1. */
 static void fill_btok(slm_tokenizer *t, uint8_t *blob, uint32_t *offsets, uint8_t *kinds)
 {
@@ -54,6 +59,11 @@ static void fill_btok(slm_tokenizer *t, uint8_t *blob, uint32_t *offsets, uint8_
     t->blob = blob;
     t->offsets = offsets;
     t->kinds = kinds;
+    t->added[0] = (added_table){.entries = BTOK_ADDED,
+                                .patterns = blob + 256,
+                                .offsets = BTOK_ADDED_OFFSETS,
+                                .n = 2,
+                                .first = {(uint64_t)1 << '<'}};
 }
 
 static slm_status open_btok(opener *o)

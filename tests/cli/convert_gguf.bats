@@ -168,6 +168,22 @@ round_trip() { # MODEL.gguf
     [ ! -e "$at/no.slm" ]
 }
 
+@test "there and back, and as tokenizer.json: pre-tokenizers that are compiled" {
+    local text="They're the 2024 others: \$3,14; naïve THE end...  l'été 世界 a\n\n  b" name
+    for name in gpt-2 deepseek-llm deepseek-v3 falcon gpt-4o tekken bloom viking qwen35; do
+        make_case "pre-$name"
+        "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/a.slm" --force -q
+        "$SLM_BIN/slm-convert" "$at/a.slm" --to gguf -o "$at/b.gguf" --force -q
+        grep -aqF "$name" "$at/b.gguf" || { echo "$name"; false; }
+        "$SLM_BIN/slm-tokenizer" export "$at/a.slm" -o "$at/t.json" --force -q
+        echo "$text" | "$SLM_BIN/slm-tokenizer" encode "$at/m.gguf" >"$at/ids"
+        [ -s "$at/ids" ]
+        for form in a.slm b.gguf t.json; do
+            echo "$text" | "$SLM_BIN/slm-tokenizer" encode "$at/$form" -q | cmp - "$at/ids"
+        done
+    done
+}
+
 @test "--to gguf: refusals" {
     make_case f32
     "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm" -q

@@ -138,14 +138,14 @@ def scaling(kind, factor):
                       key(F32, factor)(m, "rope.scaling.factor"))
 
 
-def merges(lines):
+def merges(lines, pre="gpt-2"):
     """A byte-level vocabulary with these merges."""
     def change(m):
         letters = [i for i in range(256) if 0x21 <= i <= 0x7e or (i >= 0xa1 and i != 0xad)]
         words = [chr(i) for i in letters] + [chr(256 + i) for i in range(256 - len(letters))]
         words += ["th", "the"] + [f"<{i}>" for i in range(VOCAB - 258)]
         m.pairs["tokenizer.ggml.model"] = (STRING, "gpt2")
-        m.pairs["tokenizer.ggml.pre"] = (STRING, "gpt-2")
+        m.pairs["tokenizer.ggml.pre"] = (STRING, pre)
         m.pairs["tokenizer.ggml.tokens"] = (ARRAY, (STRING, words))
         m.pairs["tokenizer.ggml.token_type"] = (ARRAY, (I32, [1] * VOCAB))
         m.pairs["tokenizer.ggml.merges"] = (ARRAY, (STRING, lines))
@@ -326,6 +326,10 @@ def main():
     lists = {"--list": CASES, "--accepted": ACCEPTED}
     if case in lists:
         print("\n".join(f"{name}\t{fragment}" for name, (_, fragment) in lists[case].items()))
+    elif case.startswith("pre-"):
+        model = Model("q8_0")
+        merges(["t h", "th e"], case[4:])(model)
+        model.write(path)
     elif case == "many":
         many_tensors(path, int(sys.argv[3]), int(sys.argv[4]))
     elif case.startswith("split-"):

@@ -62,6 +62,8 @@ PY
     for name in b.slm b.btok b.json; do
         "$TOKENIZER" build --bytes --add-bos -o "$T/$name" -q
         [ "$(ids "$T/$name" 'Aé')" = "256 65 195 169" ]
+        [ "$(ids "$T/$name" '<eos>')" = "256 60 101 111 115 62" ]
+        [ "$(ids "$T/$name" '<<eos>A<bos>' --control)" = "256 60 257 65 256" ]
     done
     [ "$(wc -c < "$T/b.btok")" -eq 16 ]
     [ "$(head -c 4 "$T/b.btok")" = BTOK ]

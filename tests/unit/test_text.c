@@ -330,6 +330,11 @@ static void streams(void)
     CHECK(s.status == SLM_OK);
     CHECK_U64(slm_token_count(s.t), 258);
     expect_bytes(s.t, "a\0\xff", 3, SLM_ENCODE_SPECIAL, "256 97 0 255 257");
+    expect_bytes(s.t, "<bos>", 5, 0, "60 98 111 115 62");
+    expect_bytes(s.t, "<bos>", 5, SLM_ENCODE_CONTROL, "256");
+    expect_bytes(s.t, "<eos><b<eos", 11, SLM_ENCODE_CONTROL | SLM_ENCODE_SPECIAL,
+                 "256 257 60 98 60 101 111 115 257");
+    expect_bytes(s.t, "a<<bos><eos>z", 13, SLM_ENCODE_CONTROL, "97 60 256 257 122");
     CHECK(slm_token_find(s.t, "<bos>", 5) == 256 && slm_token_find(s.t, "a", 1) == 97);
     CHECK(slm_token_find(s.t, "ab", 2) == -1);
     CHECK(slm_token_is_end(s.t, 257) && !slm_token_is_end(s.t, 256));

@@ -8,8 +8,12 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/half.h"
+#include "lib/gguf_pre.h"
+#include "lib/tokenizer_view.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_state.h"
+
+enum { PRE_NAME = 32 };
 
 void gguf_put(gguf_keys *k, const void *bytes, uint64_t n_bytes)
 {
@@ -283,27 +287,48 @@ static bool put_scores(exporting *e)
     return exact;
 }
 
-static const char *pre_name(const slm_tokenizer *t)
+/* The first name of a compiled pre-tokenizer's kind; "": there is none. */
+static int name_program(const uint8_t *payload, bool direct, char name[PRE_NAME], failure *f)
+{
+    const pre_kind *kind = NULL;
+    tokenizer_view v;
+    int code = tokenizer_view_open(&v, payload, f);
+    code = code ? code : gguf_pre_of_program(v.program, v.n_program, &kind, f);
+    tokenizer_view_close(&v);
+    size_t n = kind ? strcspn(kind->names + 1, " ") : 0;
+    if (n < PRE_NAME && kind && (direct || !kind->ignore_merges)) {
+        memcpy(name, kind->names + 1, n);
+        name[n] = 0;
+    }
+    return code;
+}
+
+/* What tokenizer.ggml.pre says; "": it has no word for it. */
+static int pre_name(const slm_tokenizer *t, const uint8_t *payload, char name[PRE_NAME], failure *f)
 {
     bool direct = true; /* every token at once: ignore_merges */
     for (uint32_t i = 0; i < t->n_tokens; i++) {
         direct = direct && (!(t->kinds[i] & TOKEN_MERGES) || (t->kinds[i] & TOKEN_DIRECT));
     }
-    switch (t->pre) {
-    case PRE_GPT2: return "gpt-2";
-    case PRE_LLAMA3: return direct ? "llama-bpe" : "dbrx";
-    case PRE_QWEN2: return "qwen2";
-    case PRE_DIGITS: return "smollm";
-    default: return NULL;
-    }
+    const char *known = t->pre == PRE_GPT2     ? "gpt-2"
+                        : t->pre == PRE_LLAMA3 ? (direct ? "llama-bpe" : "dbrx")
+                        : t->pre == PRE_QWEN2  ? "qwen2"
+                        : t->pre == PRE_DIGITS ? "smollm"
+                                               : "";
+    memcpy(name, known, strlen(known) + 1);
+    return t->pre == PRE_PROGRAM ? name_program(payload, direct, name, f) : EXIT_OK;
 }
 
-static int put_kind(exporting *e, const char *path, notes *w, failure *f)
+static int put_kind(exporting *e, const char *path, const uint8_t *payload, notes *w, failure *f)
 {
     const slm_tokenizer *t = e->t;
     bool spm = (t->flags & TOK_MARK_SPACES) && t->pre == PRE_NONE;
-    const char *pre = t->flags & TOK_BYTE_LEVEL ? pre_name(t) : NULL;
-    if (!spm && !pre) {
+    char pre[PRE_NAME] = "";
+    int code = t->flags & TOK_BYTE_LEVEL ? pre_name(t, payload, pre, f) : EXIT_OK;
+    if (code != EXIT_OK) {
+        return code;
+    }
+    if (!spm && !*pre) {
         return fail(f, EXIT_INPUT,
                     "%s: GGUF has no name for this kind of tokenizer; --no-tokenizer writes the "
                     "weights alone",
@@ -351,7 +376,7 @@ int gguf_keys_tokenizer(gguf_keys *k, const char *path, const void *payload, uin
     e->k = k;
     e->t = t;
     e->c = c;
-    code = code ? code : put_kind(e, path, w, f);
+    code = code ? code : put_kind(e, path, payload, w, f);
     free(e);
     free(memory);
     return code;

@@ -4,7 +4,10 @@
 #include "lib/gguf_pre.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "lib/split_regex.h"
 
 #define CASED_ENDINGS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define SPACES "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -98,6 +101,42 @@ const pre_kind *gguf_pre_find(const char *name, size_t n)
         }
     }
     return NULL;
+}
+
+static int compile(const pre_kind *kind, uint8_t **program, uint64_t *n_program, failure *f)
+{
+    split_stage stages[MAX_SPLITS];
+    uint32_t n = 0;
+    int code = EXIT_OK;
+    for (; n < MAX_SPLITS && kind->splits[n] && code == EXIT_OK; n++) {
+        stages[n] = (split_stage){strdup(kind->splits[n]), 0};
+        code = stages[n].pattern ? EXIT_OK : fail(f, EXIT_RESOURCE, "no memory");
+    }
+    code = code ? code : split_compile("tokenizer.ggml.pre", stages, n, program, n_program, f);
+    for (uint32_t i = 0; i < n; i++) {
+        free(stages[i].pattern);
+    }
+    return code;
+}
+
+int gguf_pre_of_program(const uint8_t *program, uint64_t n_program, const pre_kind **kind,
+                        failure *f)
+{
+    int code = EXIT_OK;
+    *kind = NULL;
+    for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0] && !*kind && code == EXIT_OK; i++) {
+        uint8_t *made = NULL;
+        uint64_t n_made = 0;
+        if (KINDS[i].gpt2) {
+            continue; /* those are known without a program */
+        }
+        code = compile(&KINDS[i], &made, &n_made, f);
+        if (code == EXIT_OK && n_made == n_program && memcmp(made, program, n_made) == 0) {
+            *kind = &KINDS[i];
+        }
+        free(made);
+    }
+    return code;
 }
 
 void gguf_pre_names(char *text, size_t n)

@@ -4,16 +4,25 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#include "lib/failure.h"
+
+enum { MAX_SPLITS = 6 };
 
 typedef struct pre_kind {
-    const char *names;     /* with a space before and behind each */
-    const char *splits[6]; /* expressions, applied one after the other; NULL ends them */
-    bool gpt2;             /* then GPT-2's own */
+    const char *names;              /* with a space before and behind each */
+    const char *splits[MAX_SPLITS]; /* expressions, applied one after the other; NULL ends them */
+    bool gpt2;                      /* then GPT-2's own */
     bool nfc, ignore_merges, add_bos;
 } pre_kind;
 
 /* NULL: no such name. */
 const pre_kind *gguf_pre_find(const char *name, size_t n);
+
+/* The kind whose expressions are compiled to this program; NULL: none. Errors: EXIT_RESOURCE. */
+int gguf_pre_of_program(const uint8_t *program, uint64_t n_program, const pre_kind **kind,
+                        failure *f);
 
 /* All names, written to a text of n bytes. */
 void gguf_pre_names(char *text, size_t n);

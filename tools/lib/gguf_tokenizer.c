@@ -324,7 +324,7 @@ static void write_bpe_steps(json_out *j, const pre_kind *kind)
     }
     begin_step(j, "pre_tokenizer", "Sequence");
     json_array(j, "pretokenizers");
-    for (size_t i = 0; i < sizeof kind->splits / sizeof kind->splits[0] && kind->splits[i]; i++) {
+    for (size_t i = 0; i < MAX_SPLITS && kind->splits[i]; i++) {
         begin_step(j, NULL, "Split");
         json_object(j, "pattern");
         json_string(j, "Regex", kind->splits[i]);

@@ -17,6 +17,7 @@ enum { MAX_TEXT = 2 * UINT16_MAX + 8 }; /* of one token, as the file writes it *
 typedef struct exporter {
     const char *name;
     tokenizer_view v;
+    const pre_kind *kind; /* of a compiled pre-tokenizer, or NULL */
     bool ignore_merges;
     uint32_t n_vocab; /* ids from here on are in added_tokens alone */
     char *text;       /* of one merge: two tokens and a space */
@@ -79,35 +80,46 @@ static void write_byte_level(json_out *j, const char *key, bool prefix, bool reg
     json_object_end(j);
 }
 
-/* A step that cuts words, then bytes to their stand-ins. */
-static void write_split(json_out *j, uint32_t pre, bool prefix)
+static void write_split(json_out *j, const char *pattern)
+{
+    begin_step(j, NULL, "Split");
+    json_object(j, "pattern");
+    json_string(j, "Regex", pattern ? pattern : "");
+    json_object_end(j);
+    json_string(j, "behavior", "Isolated");
+    json_bool(j, "invert", false);
+    json_object_end(j);
+}
+
+/* Steps that cut words, then bytes to their stand-ins. */
+static void write_cuts(json_out *j, uint32_t pre, const pre_kind *kind, bool prefix)
 {
     begin_step(j, "pre_tokenizer", "Sequence");
     json_array(j, "pretokenizers");
     if (pre == PRE_DIGITS) {
         begin_step(j, NULL, "Digits");
         json_bool(j, "individual_digits", true);
-    } else {
-        begin_step(j, NULL, "Split");
-        json_object(j, "pattern");
-        json_string(j, "Regex", build_split(pre) ? build_split(pre) : "");
         json_object_end(j);
-        json_string(j, "behavior", "Isolated");
-        json_bool(j, "invert", false);
+    } else if (kind) {
+        for (uint32_t i = 0; i < MAX_SPLITS && kind->splits[i]; i++) {
+            write_split(j, kind->splits[i]);
+        }
+    } else {
+        write_split(j, build_split(pre));
     }
-    json_object_end(j);
     write_byte_level(j, NULL, prefix, pre == PRE_DIGITS);
     json_array_end(j);
     json_object_end(j);
 }
 
-static void write_pre_tokenizer(json_out *j, uint32_t flags, uint32_t pre, uint32_t prefix)
+static void write_pre_tokenizer(json_out *j, uint32_t flags, uint32_t pre, const pre_kind *kind,
+                                uint32_t prefix)
 {
     if (flags & TOK_BYTE_LEVEL) {
         if (pre == PRE_NONE || pre == PRE_GPT2) {
             write_byte_level(j, "pre_tokenizer", prefix != PREFIX_NONE, pre == PRE_GPT2);
         } else {
-            write_split(j, pre, prefix != PREFIX_NONE);
+            write_cuts(j, pre, kind, prefix != PREFIX_NONE);
         }
     } else if (flags & TOK_MARK_SPACES && flags & TOK_SPACES_LATE) {
         begin_step(j, "pre_tokenizer", "Metaspace");
@@ -151,10 +163,11 @@ static void write_decoder(json_out *j, uint32_t flags)
     json_object_end(j);
 }
 
-void tokenizer_export_steps(json_out *j, uint32_t flags, uint32_t pre, uint32_t prefix)
+void tokenizer_export_steps(json_out *j, uint32_t flags, uint32_t pre, const pre_kind *kind,
+                            uint32_t prefix)
 {
     write_normalizer(j, flags, prefix);
-    write_pre_tokenizer(j, flags, pre, prefix);
+    write_pre_tokenizer(j, flags, pre, kind, prefix);
     write_decoder(j, flags);
 }
 
@@ -401,10 +414,10 @@ static int write_tokenizer(exporter *e)
     bool pairs;
     int code = check_texts(e, &pairs);
     json_out *j = &e->j;
-    if (code == EXIT_OK && e->v.pre == PRE_PROGRAM) {
+    if (code == EXIT_OK && e->v.pre == PRE_PROGRAM && !e->kind) {
         code = fail(e->f, EXIT_INPUT,
-                    "%s: a tokenizer.json cannot be made of a compiled pre-tokenizer; its source "
-                    "has the expressions",
+                    "%s: its pre-tokenizer is compiled and none that GGUF has a name for; the "
+                    "source of it has the expressions that a tokenizer.json needs",
                     e->name);
     }
     json_object(j, NULL);
@@ -412,7 +425,7 @@ static int write_tokenizer(exporter *e)
     json_null(j, "truncation");
     json_null(j, "padding");
     code = code ? code : write_added(e);
-    tokenizer_export_steps(j, e->v.flags, e->v.pre, e->v.prefix);
+    tokenizer_export_steps(j, e->v.flags, e->v.pre, e->kind, e->v.prefix);
     write_template(e);
     write_model(e, pairs);
     json_object_end(j);
@@ -468,7 +481,8 @@ static likeness compare(const tokenizer_view *a, const tokenizer_view *b)
                 a->prefix == b->prefix && a->n_tokens == b->n_tokens &&
                 a->n_merges == b->n_merges && a->n_added[0] == b->n_added[0] &&
                 a->n_added[1] == b->n_added[1] && a->unk_id == b->unk_id &&
-                a->bos_id == b->bos_id && a->eos_id == b->eos_id;
+                a->bos_id == b->bos_id && a->eos_id == b->eos_id && a->n_program == b->n_program &&
+                (a->n_program == 0 || memcmp(a->program, b->program, a->n_program) == 0);
     uint64_t n_added = (uint64_t)a->n_added[0] + a->n_added[1], end_a = 0, end_b = 0;
     if (!same || (a->n_merges != 0 &&
                   memcmp(a->merges, b->merges, (size_t)2 * a->id_bytes * a->n_merges) != 0)) {
@@ -524,6 +538,9 @@ int tokenizer_export(const char *name, const uint8_t *payload, tokenizer_texts *
     int code = tokenizer_view_open(&e.v, payload, f);
     e.text = (char *)malloc(2 * (size_t)MAX_TEXT);
     code = code == EXIT_OK && !e.text ? fail(f, EXIT_RESOURCE, "%s: no memory", name) : code;
+    if (code == EXIT_OK && e.v.pre == PRE_PROGRAM) {
+        code = gguf_pre_of_program(e.v.program, e.v.n_program, &e.kind, f);
+    }
     e.n_vocab = code == EXIT_OK ? vocabulary_end(&e.v) : 0;
     code = code ? code : write_document(&e, true, &texts->config, &texts->n_config);
     /* Whether merges are to be ignored shows only in which words are taken at once. */

@@ -10,6 +10,7 @@
 
 #include "lib/convert_notes.h"
 #include "lib/failure.h"
+#include "lib/gguf_pre.h"
 #include "lib/json_out.h"
 
 typedef struct tokenizer_texts {
@@ -24,9 +25,10 @@ int tokenizer_export(const char *name, const uint8_t *payload, tokenizer_texts *
                      failure *f);
 void tokenizer_texts_free(tokenizer_texts *texts); /* accepts a zeroed one; clears */
 
-/* "normalizer", "pre_tokenizer" and "decoder" of a payload's flags (TOK_*), pre-tokenizer (PRE_*)
- * and prefix rule (PREFIX_*). */
-void tokenizer_export_steps(json_out *j, uint32_t flags, uint32_t pre, uint32_t prefix);
+/* "normalizer", "pre_tokenizer" and "decoder" of a payload's flags (TOK_*), pre-tokenizer (PRE_*;
+ * kind: of PRE_PROGRAM, else NULL) and prefix rule (PREFIX_*). */
+void tokenizer_export_steps(json_out *j, uint32_t flags, uint32_t pre, const pre_kind *kind,
+                            uint32_t prefix);
 
 /* One entry of "added_tokens"; flags: ADDED_*. */
 void tokenizer_export_added(json_out *j, uint32_t id, const char *content, size_t n_bytes,

@@ -254,7 +254,7 @@ static int write_document(merges_reader *r, bool config, char **text, size_t *n)
         json_object(&j, NULL);
         json_string(&j, "version", "1.0");
         write_added(r, &j);
-        tokenizer_export_steps(&j, rules_flags(r->rules), r->rules->pre,
+        tokenizer_export_steps(&j, rules_flags(r->rules), r->rules->pre, NULL,
                                r->rules->prefix_space ? PREFIX_UNLESS : PREFIX_NONE);
         write_model(r, &j);
         json_object_end(&j);

@@ -93,7 +93,10 @@ int tokenizer_view_open(tokenizer_view *v, const uint8_t *payload, failure *f)
     v->blob = next_array(&at, load_u32(p + 52));
     v->merges = next_array(&at, (uint64_t)2 * v->id_bytes * v->n_merges);
     v->entries = next_array(&at, 8 * ((uint64_t)v->n_added[0] + v->n_added[1]));
-    v->patterns = at;
+    v->patterns = next_array(&at, load_u32(p + 56));
+    at += v->flags & TOK_TIES ? (((uint64_t)v->n_merges + 7) / 8 + 7) & ~(uint64_t)7 : 0;
+    v->program = at;
+    v->n_program = load_u32(p + 60);
     return find_offsets(v, lengths, f);
 }
 

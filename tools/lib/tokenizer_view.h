@@ -15,10 +15,10 @@ typedef struct tokenizer_view {
     uint32_t flags, pre, prefix, n_tokens, n_merges;
     uint32_t n_added[2]; /* looked for in raw text, in normalized text */
     int32_t unk_id, bos_id, eos_id;
-    uint32_t n_stops, id_bytes;
-    const uint8_t *stops, *kinds, *blob, *merges, *entries, *patterns; /* borrowed */
-    uint32_t *offsets;                                                 /* owned: n_tokens + 1 */
-    uint8_t *made;                                                     /* owned: BTOK's arrays */
+    uint32_t n_stops, id_bytes, n_program;
+    const uint8_t *stops, *kinds, *blob, *merges, *entries, *patterns, *program; /* borrowed */
+    uint32_t *offsets; /* owned: n_tokens + 1 */
+    uint8_t *made;     /* owned: BTOK's arrays */
 } tokenizer_view;
 
 /* Errors: EXIT_RESOURCE. */
