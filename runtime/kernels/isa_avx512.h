@@ -9,7 +9,8 @@
 #define TILE_TOKENS 8
 #define FLOAT_TILE_ROWS 4
 #define FLOAT_TILE_TOKENS 4
-#define CODE_STEPS 1 /* dot steps per word of four codes */
+#define GEMV_VECTORS 1 /* vectors of rows that one token is multiplied by at a time */
+#define CODE_STEPS 1   /* dot steps per word of four codes */
 #define STEP_BITS 32
 #define BIASED_SIGNED 1
 

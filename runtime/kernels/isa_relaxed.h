@@ -20,7 +20,8 @@
 #define SMALL_CODE 1 /* a module is downloaded */
 #define FLOAT_TILE_ROWS 1
 #define FLOAT_TILE_TOKENS 2
-#define CODE_STEPS 1 /* dot steps per word of four codes */
+#define GEMV_VECTORS 1 /* vectors of rows that one token is multiplied by at a time */
+#define CODE_STEPS 1   /* dot steps per word of four codes */
 #define SPLIT_SIGNED 1
 #define STEP_BITS RELAXED_BITS
 

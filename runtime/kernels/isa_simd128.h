@@ -10,6 +10,7 @@
 #define SMALL_CODE 1 /* a module is downloaded */
 #define FLOAT_TILE_ROWS 1
 #define FLOAT_TILE_TOKENS 2
+#define GEMV_VECTORS 1 /* vectors of rows that one token is multiplied by at a time */
 #define CODE_STEPS                                                                                 \
     2 /* dot steps per word of four codes: bytes 0 and 2, bytes 1 and 3, 16 bits each */
 

@@ -265,6 +265,10 @@ INLINE uint32_t plain_bytes(slm_type type) /* of a block of 32 in 16 rows */
 
 /* ---- One token ------------------------------------------------------------------------------- */
 
+/* GEMV_VECTORS vectors of a row group go through a super-block together and share what is loaded of
+ * the activations. `place` is where the super-block would lie if the planes were dealt out among
+ * the super-blocks: how far reading has come; NULL for the vectors that follow in its tracks. */
+
 /* Has n lines fetched into the second-level cache that are used a few super-blocks later: weights
  * are read once, in order, but the processor's own prefetching ends with each page. */
 INLINE void fetch_ahead(const uint8_t *p, uint32_t n)
@@ -275,131 +279,166 @@ INLINE void fetch_ahead(const uint8_t *p, uint32_t n)
     }
 }
 
+/* Moves the sums of a run, times the scale of their sub-block, to total. */
+INLINE void finish_runs(slm_type type, const vu scale_line[GEMV_VECTORS], uint32_t byte,
+                        vu sum[GEMV_VECTORS], vu total[GEMV_VECTORS])
+{
+    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+    {
+        vu scale = type == SLM_TYPE_Q6_K ? signed_scale(scale_line[v], byte)
+                                         : unsigned_scale(scale_line[v], byte);
+        total[v] = run_finish(total[v], sum[v], run_scale(scale));
+        sum[v] = vu_splat(0);
+    }
+}
+
 /* Adds the sub-blocks of one chunk: sum_j scale_j sum_i code_i a_i. */
-INLINE vu chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uint32_t c,
-                    vu scale_line, vu total)
+INLINE void chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uint32_t c,
+                      const vu scale_line[GEMV_VECTORS], vu total[GEMV_VECTORS])
 {
     uint32_t first = 16 * CODE_STEPS * c, steps = 8 * CODE_STEPS, run = run_steps(type);
-    vu low = {0}, high = {0};
+    vu low[GEMV_VECTORS] = {{0}}, high[GEMV_VECTORS] = {{0}};
     UNROLL for (uint32_t q = 0; q < 8; q++)
     {
-        vu x, y;
-        chunk_codes(type, chunk, q, &x, &y);
+        vu x[GEMV_VECTORS], y[GEMV_VECTORS];
+        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+        {
+            chunk_codes(type, chunk + v * VB, q, &x[v], &y[v]);
+        }
         UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
         {
             uint32_t step = CODE_STEPS * q + p;
-            low = dot_word(type, low, code_step(type, x, p), act_step(type, a, first + step));
-            high = dot_word(type, high, code_step(type, y, p),
-                            act_step(type, a, first + steps + step));
+            act_word ax = act_step(type, a, first + step);
+            act_word ay = act_step(type, a, first + steps + step);
+            UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+            {
+                low[v] = dot_word(type, low[v], code_step(type, x[v], p), ax);
+                high[v] = dot_word(type, high[v], code_step(type, y[v], p), ay);
+            }
             if ((step + 1) % run == 0) {
-                vu s0, s1;
-                if (type == SLM_TYPE_Q6_K) {
-                    s0 = signed_scale(scale_line, q / 4);
-                    s1 = signed_scale(scale_line, 2 + q / 4);
-                } else {
-                    s0 = unsigned_scale(scale_line, c % 2 * 2);
-                    s1 = unsigned_scale(scale_line, c % 2 * 2 + 1);
-                }
-                total = run_finish(total, low, run_scale(s0));
-                total = run_finish(total, high, run_scale(s1));
-                low = vu_splat(0);
-                high = vu_splat(0);
+                uint32_t byte = type == SLM_TYPE_Q6_K ? q / 4 : c % 2 * 2;
+                uint32_t next = type == SLM_TYPE_Q6_K ? 2 : 1;
+                finish_runs(type, scale_line, byte, low, total);
+                finish_runs(type, scale_line, byte + next, high, total);
             }
         }
     }
-    return total;
 }
 
-INLINE vf affine_dot(slm_type type, bool first, const uint8_t *block, uint32_t s,
-                     const act_block *a)
+INLINE void affine_dot(slm_type type, const uint8_t *block, uint32_t s, const act_block *a,
+                       const uint8_t *place, vf out[GEMV_VECTORS])
 {
-    vu scale[2], min[2], i1 = {0}, i2 = {0};
-    if (first) {
-        fetch_ahead(block, 4);
+    vu scale[2][GEMV_VECTORS], i1[GEMV_VECTORS] = {{0}}, i2[GEMV_VECTORS] = {{0}};
+    if (place) {
+        fetch_ahead(place, 4);
     }
-    affine_scales(block, scale, min);
-    UNROLL for (uint32_t h = 0; h < 2; h++)
+    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
     {
-        i2 += madd16(even_pair(min[h]), vu_splat_load(&a->sum32[4 * h]));
-        i2 += madd16(even_pair(min[h] >> 8), vu_splat_load(&a->sum32[4 * h + 2]));
+        vu scales[2], min[2];
+        affine_scales(block + v * VB, scales, min);
+        UNROLL for (uint32_t h = 0; h < 2; h++)
+        {
+            scale[h][v] = scales[h];
+            i2[v] += madd16(even_pair(min[h]), vu_splat_load(&a->sum32[4 * h]));
+            i2[v] += madd16(even_pair(min[h] >> 8), vu_splat_load(&a->sum32[4 * h + 2]));
+        }
     }
     NO_UNROLL for (uint32_t c = 0; c < (s + 1) / 2; c++)
     {
-        const uint8_t *chunk = block + (4 + c * chunk_lines(type)) * SLM_LINE_BYTES;
-        if (first) {
-            fetch_ahead(chunk, chunk_lines(type));
+        uint32_t at = (4 + c * chunk_lines(type)) * SLM_LINE_BYTES;
+        if (place) {
+            fetch_ahead(place + at, chunk_lines(type));
         }
-        i1 = chunk_dot(type, chunk, a, c, scale[c / 2], i1);
+        chunk_dot(type, block + at, a, c, scale[c / 2], i1);
     }
-    vu both = vu_load(block);
-    vf scaled = vf_from_halves(both & vu_splat(0xffffu)) * vf_from_ints(i1);
-    vf offset = vf_from_halves(both >> 16) * vf_from_ints(i2);
-    return scaled - offset;
+    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+    {
+        vu both = vu_load(block + v * VB);
+        vf scaled = vf_from_halves(both & vu_splat(0xffffu)) * vf_from_ints(i1[v]);
+        vf offset = vf_from_halves(both >> 16) * vf_from_ints(i2[v]);
+        out[v] = scaled - offset;
+    }
 }
 
-INLINE vf q6_dot(bool first, const uint8_t *block, const uint8_t *plane, uint32_t s,
-                 const act_block *a)
+INLINE void q6_dot(const uint8_t *block, const uint8_t *plane, uint32_t s, const act_block *a,
+                   const uint8_t *place, vf out[GEMV_VECTORS])
 {
     uint32_t chunks = (s + 1) / 2;
-    vu total = {0}, bias = {0};
-    if (first) {
-        fetch_ahead(block, chunks);
+    vu total[GEMV_VECTORS] = {{0}}, bias[GEMV_VECTORS] = {{0}};
+    if (place) {
+        fetch_ahead(place, 1);
     }
     NO_UNROLL for (uint32_t c = 0; c < chunks; c++)
     {
-        vu scale = vu_load(block + c * SLM_LINE_BYTES);
-        const uint8_t *chunk = block + (chunks + c * 12) * SLM_LINE_BYTES;
-        if (first) {
-            fetch_ahead(chunk, chunk_lines(SLM_TYPE_Q6_K));
+        vu scale[GEMV_VECTORS];
+        if (place) {
+            fetch_ahead(place + 32 + c * 13 * SLM_LINE_BYTES, 13);
         }
-        bias += madd16(signed_pair(scale, 0), vu_splat_load(&a->sum16[4 * c]));
-        bias += madd16(signed_pair(scale, 1), vu_splat_load(&a->sum16[4 * c + 2]));
-        total = chunk_dot(SLM_TYPE_Q6_K, chunk, a, c, scale, total);
+        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+        {
+            scale[v] = vu_load(block + c * SLM_LINE_BYTES + v * VB);
+            bias[v] += madd16(signed_pair(scale[v], 0), vu_splat_load(&a->sum16[4 * c]));
+            bias[v] += madd16(signed_pair(scale[v], 1), vu_splat_load(&a->sum16[4 * c + 2]));
+        }
+        chunk_dot(SLM_TYPE_Q6_K, block + (chunks + c * 12) * SLM_LINE_BYTES, a, c, scale, total);
     }
-    return vf_load_halves(plane) * vf_from_ints(total - (bias << 5));
+    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+    {
+        out[v] = vf_load_halves(plane + v * VL * 2) * vf_from_ints(total[v] - (bias[v] << 5));
+    }
 }
 
-INLINE vf plain_dot(slm_type type, bool first, const uint8_t *block, const uint8_t *plane,
-                    uint32_t s, const act_block *a)
+INLINE void plain_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
+                      const act_block *a, const uint8_t *place, vf out[GEMV_VECTORS])
 {
-    vf total = {0};
+    uint32_t lines = plain_bytes(type) / SLM_LINE_BYTES;
+    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+    {
+        out[v] = vf_splat(0.0f);
+    }
     NO_UNROLL for (uint32_t j = 0; j < s; j++, block += plain_bytes(type), plane += 32)
     {
-        vu sum = type == SLM_TYPE_Q4_0 ? vu_splat(0) : sum_start(type, a, j), second = {0};
-        if (first) {
-            fetch_ahead(block, plain_bytes(type) / SLM_LINE_BYTES);
+        vu even[GEMV_VECTORS], odd[GEMV_VECTORS] = {{0}};
+        vu start = sum_start(type, a, j);
+        if (place) {
+            fetch_ahead(place + j * (plain_bytes(type) + 32), lines + 1);
         }
-        UNROLL for (uint32_t q = 0; q < 8; q += 2)
+        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
         {
-            UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
+            even[v] = type == SLM_TYPE_Q4_0 ? vu_splat(0) : start;
+        }
+        UNROLL for (uint32_t step = 0; step < 8 * CODE_STEPS; step++)
+        {
+            uint32_t q = step / CODE_STEPS;
+            act_word x = act_step(type, a, 8 * CODE_STEPS * j + step);
+            UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
             {
-                uint32_t step = CODE_STEPS * (8 * j + q) + p;
-                sum = dot_word(type, sum, code_step(type, plain_word(type, block, q), p),
-                               act_step(type, a, step));
-                second = dot_word(type, second, code_step(type, plain_word(type, block, q + 1), p),
-                                  act_step(type, a, step + CODE_STEPS));
+                vu *sum = q % 2 == 0 ? &even[v] : &odd[v];
+                vu word = plain_word(type, block + v * VB, q);
+                *sum = dot_word(type, *sum, code_step(type, word, step % CODE_STEPS), x);
             }
         }
-        sum = run_widen(type, sum) + run_widen(type, second);
-        if (type == SLM_TYPE_Q4_0) {
-            sum += sum_start(type, a, j);
+        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+        {
+            vu sum = run_widen(type, even[v]) + run_widen(type, odd[v]);
+            sum += type == SLM_TYPE_Q4_0 ? start : vu_splat(0);
+            vf scaled = vf_load_halves(plane + v * VL * 2) * vf_from_ints(sum);
+            out[v] = out[v] + scaled;
         }
-        vf scaled = vf_load_halves(plane) * vf_from_ints(sum);
-        total = total + scaled;
     }
-    return total;
 }
 
-/* A vector of the rows of one super-block: what the activations' scale multiplies. The first vector
- * also sees to what lies ahead. */
-INLINE vf block_dot(slm_type type, bool first, const uint8_t *block, const uint8_t *plane,
-                    uint32_t s, const act_block *a)
+/* GEMV_VECTORS vectors of the rows of one super-block: what the activations' scale multiplies. */
+INLINE void block_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
+                      const act_block *a, const uint8_t *place, vf out[GEMV_VECTORS])
 {
     if (is_affine(type)) {
-        return affine_dot(type, first, block, s, a);
+        affine_dot(type, block, s, a, place, out);
+    } else if (type == SLM_TYPE_Q6_K) {
+        q6_dot(block, plane, s, a, place, out);
+    } else {
+        plain_dot(type, block, plane, s, a, place, out);
     }
-    return type == SLM_TYPE_Q6_K ? q6_dot(first, block, plane, s, a)
-                                 : plain_dot(type, first, block, plane, s, a);
 }
 
 /* Bytes of plane that one super-block uses. */
@@ -414,18 +453,24 @@ INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, c
 {
     uint32_t nb = slm_n_super_blocks(w->n_cols), full = slm_t16_block_bytes(type, 8);
     size_t group_bytes = (size_t)slm_t16_group_bytes(type, w->n_cols);
-    uint32_t plane_bytes = slm_t16_plane_bytes(type, w->n_cols);
+    uint32_t plane_bytes = slm_t16_plane_bytes(type, w->n_cols), step = plane_step(type);
     for (uint32_t g = g0; g < g1; g++) {
-        const uint8_t *plane = w->data + g * group_bytes, *block = plane + plane_bytes;
+        const uint8_t *group = w->data + g * group_bytes, *block = group + plane_bytes;
         const act_block *a = act;
         vf sum[GROUP_VECTORS] = {{0}};
-        for (uint32_t b = 0; b < nb; b++, block += full, plane += plane_step(type)) {
+        for (uint32_t b = 0; b < nb; b++, block += full) {
             uint32_t s = slm_sub_blocks(w->n_cols, b);
             vf d = vf_splat(a->d);
-            UNROLL_VECTORS for (uint32_t v = 0; v < GROUP_VECTORS; v++)
+            UNROLL_VECTORS for (uint32_t v = 0; v < GROUP_VECTORS; v += GEMV_VECTORS)
             {
-                vf part = d * block_dot(type, v == 0, block + v * VB, plane + v * VL * 2, s, a);
-                sum[v] = sum[v] + part;
+                vf out[GEMV_VECTORS];
+                block_dot(type, block + v * VB, group + b * step + v * VL * 2, s, a,
+                          v == 0 ? group + b * (size_t)(full + step) : NULL, out);
+                UNROLL for (uint32_t k = 0; k < GEMV_VECTORS; k++)
+                {
+                    vf part = d * out[k];
+                    sum[v + k] = sum[v + k] + part;
+                }
             }
             a += act_tokens;
         }
