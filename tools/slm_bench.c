@@ -1,9 +1,9 @@
 /* slm_bench.c - how fast a model is here, beside what the machine could do at most. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "lib/bench_machine.h"
+#include "lib/bench_memory.h"
 #include "lib/bench_report.h"
 #include "lib/bench_synthetic.h"
 
@@ -85,9 +85,8 @@ typedef struct program {
     bench b;
     bench_subject subject;
     input file;
-    output *memory;
-    void *mapping;
-    char *lists[6]; /* copies that are cut at commas */
+    bench_memory memory; /* a synthetic model */
+    char *lists[6];      /* copies that are cut at commas */
     uint32_t n_lists;
     failure f;
 } program;
@@ -195,30 +194,13 @@ static int plan_cases(program *p)
 
 /* ---- The model ------------------------------------------------------------------------------- */
 
-static int make_synthetic(program *p)
-{
-    uint64_t n_bytes = 0;
-    int code = output_create_memory(&p->memory, &p->f);
-    code = code ? code : synthetic_write(given.synthetic, given.type, p->memory, &n_bytes, &p->f);
-    if (code != EXIT_OK) {
-        return code;
-    }
-    void *mapped =
-        mmap(NULL, (size_t)n_bytes, PROT_READ, MAP_SHARED, output_descriptor(p->memory), 0);
-    if (mapped == MAP_FAILED) {
-        return fail_errno(&p->f, given.synthetic, "cannot be mapped");
-    }
-    p->mapping = mapped;
-    p->b.bytes = (const uint8_t *)mapped;
-    p->b.n_bytes = n_bytes;
-    return EXIT_OK;
-}
-
 static int open_model(program *p)
 {
     int code;
     if (given.synthetic) {
-        code = make_synthetic(p);
+        code = bench_memory_make(&p->memory, given.synthetic, given.type, &p->f);
+        p->b.bytes = p->memory.bytes;
+        p->b.n_bytes = p->memory.n_bytes;
     } else {
         code = input_open(given.model, &p->file, &p->f);
         code = code ? code : input_map(&p->file, &p->f);
@@ -308,10 +290,7 @@ int main(int argc, char **argv)
     }
     bench_close(&p.b);
     free(p.b.cases);
-    if (p.mapping) {
-        munmap(p.mapping, (size_t)p.b.n_bytes);
-    }
-    output_destroy(&p.memory);
+    bench_memory_release(&p.memory);
     if (p.file.path) {
         input_close(&p.file);
     }
