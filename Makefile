@@ -202,6 +202,17 @@ wasm: $(WASM_MODULES:%=$(W)/%) ## build the WebAssembly modules into build/wasm/
 dist/%.wasm: $(W)/%.wasm
 	@mkdir -p dist
 	$(Q)cp $< $@
+# esbuild makes the scripts small, and puts engine.js and load.js into those that import them; a
+# visitor waits for a third less. Without it the sources do the same.
+ESBUILD ?= $(shell command -v esbuild)
+WEB_ALL := $(notdir $(wildcard runtime/web/*.js))
+WEB_INLINED := $(if $(ESBUILD),engine.js load.js)
+WEB_FILES := $(filter-out $(WEB_INLINED),$(WEB_ALL))
+dist/%.js: runtime/web/%.js $(WEB_INLINED:%=runtime/web/%)
+	@mkdir -p dist
+	$(Q)$(if $(ESBUILD),$(ESBUILD) --bundle --minify --format=esm --platform=neutral \
+	    --target=es2022 --legal-comments=none --log-level=warning --external:node:* \
+	    $(WEB_FILES:%=--external:./%) --outfile=$@ $<,cp $< $@)
 dist/%: runtime/web/%
 	@mkdir -p dist
 	$(Q)cp $< $@
@@ -214,7 +225,7 @@ dist/package.json: runtime/web/package.json runtime/include/slm.h
 	@mkdir -p dist
 	$(Q)sed 's/@VERSION@/$(VERSION)/' $< >$@
 
-DIST := $(WASM_MODULES:%=dist/%) $(patsubst runtime/web/%,dist/%,$(wildcard runtime/web/*.js)) \
+DIST := $(WASM_MODULES:%=dist/%) $(WEB_FILES:%=dist/%) \
     dist/slm.d.ts dist/package.json dist/README.md dist/LICENSE
 dist: $(DIST) ## what a web page needs, in dist/, with its sizes
 	@scripts/sizes.sh $(DIST)
