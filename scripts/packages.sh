@@ -39,6 +39,7 @@ need_for_tests() {
     need python3 python3 "compares logits in tests"
     need sqlite3 sqlite3 "asks the databases of results, in tests"
     need c++ build-essential "checks that the header is good C++"
+    need esbuild esbuild "makes the package's scripts small"
 }
 
 need_for_browser_test() {

@@ -1,13 +1,16 @@
 #!/bin/sh
-# Sizes of files, raw and gzipped, as a table with a total.
+# Sizes of files, raw and gzipped, as a table; then what one visitor fetches of them.
 set -eu
-printf '%-22s %9s %9s\n' file bytes gzipped
-total=0 total_gz=0
+printf '%-32s %9s %9s\n' file bytes gzipped
 for file in "$@"; do
-    raw=$(wc -c <"$file")
-    gz=$(gzip -9nc "$file" | wc -c)
-    printf '%-22s %9d %9d\n' "$file" "$raw" "$gz"
-    total=$((total + raw))
-    total_gz=$((total_gz + gz))
+    printf '%-32s %9d %9d\n' "$file" "$(wc -c <"$file")" "$(gzip -9nc "$file" | wc -c)"
 done
-printf '%-22s %9d %9d\n' total "$total" "$total_gz"
+printf '\na visitor fetches, gzipped\n'
+grep -v '^#' runtime/web/budget.txt | while read -r limit files; do
+    total=0
+    [ ! -e dist/engine.js ] || files="$files engine.js load.js" # not bundled
+    for file in $files; do
+        total=$((total + $(gzip -9nc "dist/$file" | wc -c)))
+    done
+    printf '%-32s %19d of %d\n' "$(echo "$files" | grep -o '[^ ]*wasm')" "$total" "$limit"
+done

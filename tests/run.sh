@@ -71,6 +71,7 @@ add_suite() {
     surface)
         add surface/headers tests/surface/headers.sh
         add surface/symbols tests/surface/symbols.sh
+        add surface/budget tests/surface/budget.sh
         add surface/driver tests/surface/summary.sh
         ;;
     asan)

@@ -109,18 +109,16 @@ static const char *short_text(slm_status code)
     case SLM_ERR_MAGIC: return "not a .slm file";
     case SLM_ERR_VERSION: return "a .slm file of another version";
     case SLM_ERR_CHECKSUM: return "the file is damaged: a checksum differs";
-    case SLM_ERR_ARCHITECTURE: return "an architecture that this build does not know";
-    case SLM_ERR_NOT_FINITE: return "a weight is not a finite number";
-    case SLM_ERR_ARGUMENT: return "an argument is out of its range";
-    case SLM_ERR_TOKEN_ID: return "a token id outside the vocabulary";
-    case SLM_ERR_CONTEXT_FULL: return "the context has no room for so many tokens";
-    case SLM_ERR_KERNELS: return "these kernels are not available here";
+    case SLM_ERR_CHAT: return "the model has no chat turns";
+    case SLM_ERR_KERNELS:
+    case SLM_ERR_BUFFER:
+    case SLM_ERR_ARGUMENT: return "an argument is out of range";
+    case SLM_ERR_TOKEN_ID: return "a token id is out of range";
+    case SLM_ERR_CONTEXT_FULL: return "the context is full";
     case SLM_ERR_NO_TOKENIZER: return "the model has no tokenizer";
-    case SLM_ERR_CHAT: return "the model's chat turns are missing or malformed";
-    case SLM_ERR_BUFFER: return "a buffer is too small";
-    case SLM_ERR_MEMORY: return "not enough memory";
-    case SLM_ERR_TOO_LARGE: return "too large for 32-bit memory";
-    default: return "the file is malformed; slm-validate says where";
+    case SLM_ERR_MEMORY:
+    case SLM_ERR_TOO_LARGE: return "not enough memory";
+    default: return "the file is malformed: slm-validate says where";
     }
 }
 

@@ -20,6 +20,9 @@ slm_status slm_fail_short(slm_error *error, slm_status code, uint64_t offset);
 int slm_format(const char *format, ...); /* not defined: its arguments are used, never run */
 #define slm_fail(error, code, offset, ...)                                                         \
     ((void)sizeof slm_format(__VA_ARGS__), slm_fail_short(error, code, offset))
+#define NAMED(text) "" /* a name in a table that only messages use */
+#else
+#define NAMED(text) text
 #endif
 
 #endif

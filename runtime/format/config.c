@@ -13,7 +13,7 @@ typedef struct field {
     uint16_t key, type;
     bool required;
     uint16_t offset; /* in slm_config */
-    double min, max; /* inclusive */
+    float min, max;  /* inclusive */
     const char *name;
 } field;
 
@@ -23,48 +23,49 @@ typedef struct field {
  * wide of any model that fits this runtime. */
 enum { KEY_STOP_IDS = 33, KEY_LAYER_FLAGS = 80, KEY_SKIPPABLE = 0x8000, MAX_WIDTH = 1 << 20 };
 static const field FIELDS[] = {
-    {1, FIELD_U32, true, AT(n_vocab), 1, 1 << 24, "n_vocab"},
-    {2, FIELD_U32, true, AT(n_context), 1, 1 << 24, "n_context"},
-    {3, FIELD_U32, true, AT(d_model), 1, MAX_WIDTH, "d_model"},
-    {4, FIELD_U32, true, AT(n_layers), 1, SLM_MAX_LAYERS, "n_layers"},
-    {5, FIELD_U32, true, AT(n_heads), 1, 4096, "n_heads"},
-    {6, FIELD_U32, true, AT(n_kv_heads), 1, 4096, "n_kv_heads"},
-    {7, FIELD_U32, true, AT(head_dim), 2, 1024, "head_dim"},
-    {8, FIELD_U32, true, AT(d_ff), 1, MAX_WIDTH, "d_ff"},
-    {9, FIELD_F32, true, AT(norm_eps), 1e-20, 1, "norm_eps"},
-    {16, FIELD_F32, true, AT(rope_theta), 1, 1e12, "rope_theta"},
-    {17, FIELD_U32, false, AT(rope_scaling), 0, SLM_ROPE_SCALING_LLAMA3, "rope_scaling"},
-    {18, FIELD_F32, false, AT(rope_factor), 1e-3, 1e6, "rope_factor"},
-    {19, FIELD_F32, false, AT(rope_low_freq_factor), 1e-3, 1e6, "rope_low_freq_factor"},
-    {20, FIELD_F32, false, AT(rope_high_freq_factor), 1e-3, 1e6, "rope_high_freq_factor"},
-    {21, FIELD_U32, false, AT(rope_original_context), 0, 1 << 24, "rope_original_context"},
-    {24, FIELD_U32, false, AT(qkv_bias), 0, 1, "qkv_bias"},
-    {25, FIELD_U32, false, AT(qk_norm), 0, SLM_QK_NORM_ROW, "qk_norm"},
-    {26, FIELD_U32, false, AT(tied_output), 0, 1, "tied_output"},
-    {32, FIELD_I32, false, AT(bos_id), -1, (1 << 24) - 1, "bos_id"},
-    {KEY_STOP_IDS, FIELD_I32, false, AT(stop_ids), 0, (1 << 24) - 1, "stop_ids"},
-    {40, FIELD_F32, false, AT(temperature), -1, 100, "temperature"},
-    {41, FIELD_F32, false, AT(top_p), 0, 1, "top_p"},
-    {42, FIELD_F32, false, AT(min_p), 0, 1, "min_p"},
-    {43, FIELD_U32, false, AT(top_k), 0, 1 << 24, "top_k"},
-    {48, FIELD_U32, false, AT(norm_kind), 0, SLM_NORM_LAYER, "norm_kind"},
-    {49, FIELD_U32, false, AT(pre_norm), 0, 1, "pre_norm"},
-    {50, FIELD_U32, false, AT(post_norm), 0, 1, "post_norm"},
-    {51, FIELD_U32, false, AT(output_bias), 0, 1, "output_bias"},
-    {52, FIELD_U32, false, AT(ffn_bias), 0, 1, "ffn_bias"},
-    {53, FIELD_U32, false, AT(activation), 0, SLM_ACTIVATION_GELU_TANH, "activation"},
-    {54, FIELD_U32, false, AT(gated), 0, 1, "gated"},
-    {55, FIELD_U32, false, AT(rope_dim), 0, 1024, "rope_dim"},
-    {56, FIELD_U32, false, AT(learned_positions), 0, 1, "learned_positions"},
-    {57, FIELD_U32, false, AT(window), 0, 1 << 24, "window"},
-    {64, FIELD_F32, false, AT(rope_local_theta), 0, 1e12, "rope_local_theta"},
-    {65, FIELD_F32, false, AT(embedding_scale), 1e-6, 1e6, "embedding_scale"},
-    {66, FIELD_F32, false, AT(residual_scale), 1e-6, 1e6, "residual_scale"},
-    {67, FIELD_F32, false, AT(attention_scale), 0, 1e6, "attention_scale"},
-    {68, FIELD_F32, false, AT(logit_scale), 1e-6, 1e6, "logit_scale"},
-    {69, FIELD_F32, false, AT(attention_softcap), 0, 1e6, "attention_softcap"},
-    {70, FIELD_F32, false, AT(logit_softcap), 0, 1e6, "logit_softcap"},
-    {KEY_LAYER_FLAGS, FIELD_U32, false, AT(layer_flags), 0, SLM_LAYER_ALL_FLAGS, "layer_flags"},
+    {1, FIELD_U32, true, AT(n_vocab), 1, 1 << 24, NAMED("n_vocab")},
+    {2, FIELD_U32, true, AT(n_context), 1, 1 << 24, NAMED("n_context")},
+    {3, FIELD_U32, true, AT(d_model), 1, MAX_WIDTH, NAMED("d_model")},
+    {4, FIELD_U32, true, AT(n_layers), 1, SLM_MAX_LAYERS, NAMED("n_layers")},
+    {5, FIELD_U32, true, AT(n_heads), 1, 4096, NAMED("n_heads")},
+    {6, FIELD_U32, true, AT(n_kv_heads), 1, 4096, NAMED("n_kv_heads")},
+    {7, FIELD_U32, true, AT(head_dim), 2, 1024, NAMED("head_dim")},
+    {8, FIELD_U32, true, AT(d_ff), 1, MAX_WIDTH, NAMED("d_ff")},
+    {9, FIELD_F32, true, AT(norm_eps), 1e-20f, 1, NAMED("norm_eps")},
+    {16, FIELD_F32, true, AT(rope_theta), 1, 1e12f, NAMED("rope_theta")},
+    {17, FIELD_U32, false, AT(rope_scaling), 0, SLM_ROPE_SCALING_LLAMA3, NAMED("rope_scaling")},
+    {18, FIELD_F32, false, AT(rope_factor), 1e-3f, 1e6f, NAMED("rope_factor")},
+    {19, FIELD_F32, false, AT(rope_low_freq_factor), 1e-3f, 1e6f, NAMED("rope_low_freq_factor")},
+    {20, FIELD_F32, false, AT(rope_high_freq_factor), 1e-3f, 1e6f, NAMED("rope_high_freq_factor")},
+    {21, FIELD_U32, false, AT(rope_original_context), 0, 1 << 24, NAMED("rope_original_context")},
+    {24, FIELD_U32, false, AT(qkv_bias), 0, 1, NAMED("qkv_bias")},
+    {25, FIELD_U32, false, AT(qk_norm), 0, SLM_QK_NORM_ROW, NAMED("qk_norm")},
+    {26, FIELD_U32, false, AT(tied_output), 0, 1, NAMED("tied_output")},
+    {32, FIELD_I32, false, AT(bos_id), -1, (1 << 24) - 1, NAMED("bos_id")},
+    {KEY_STOP_IDS, FIELD_I32, false, AT(stop_ids), 0, (1 << 24) - 1, NAMED("stop_ids")},
+    {40, FIELD_F32, false, AT(temperature), -1, 100, NAMED("temperature")},
+    {41, FIELD_F32, false, AT(top_p), 0, 1, NAMED("top_p")},
+    {42, FIELD_F32, false, AT(min_p), 0, 1, NAMED("min_p")},
+    {43, FIELD_U32, false, AT(top_k), 0, 1 << 24, NAMED("top_k")},
+    {48, FIELD_U32, false, AT(norm_kind), 0, SLM_NORM_LAYER, NAMED("norm_kind")},
+    {49, FIELD_U32, false, AT(pre_norm), 0, 1, NAMED("pre_norm")},
+    {50, FIELD_U32, false, AT(post_norm), 0, 1, NAMED("post_norm")},
+    {51, FIELD_U32, false, AT(output_bias), 0, 1, NAMED("output_bias")},
+    {52, FIELD_U32, false, AT(ffn_bias), 0, 1, NAMED("ffn_bias")},
+    {53, FIELD_U32, false, AT(activation), 0, SLM_ACTIVATION_GELU_TANH, NAMED("activation")},
+    {54, FIELD_U32, false, AT(gated), 0, 1, NAMED("gated")},
+    {55, FIELD_U32, false, AT(rope_dim), 0, 1024, NAMED("rope_dim")},
+    {56, FIELD_U32, false, AT(learned_positions), 0, 1, NAMED("learned_positions")},
+    {57, FIELD_U32, false, AT(window), 0, 1 << 24, NAMED("window")},
+    {64, FIELD_F32, false, AT(rope_local_theta), 0, 1e12f, NAMED("rope_local_theta")},
+    {65, FIELD_F32, false, AT(embedding_scale), 1e-6f, 1e6f, NAMED("embedding_scale")},
+    {66, FIELD_F32, false, AT(residual_scale), 1e-6f, 1e6f, NAMED("residual_scale")},
+    {67, FIELD_F32, false, AT(attention_scale), 0, 1e6f, NAMED("attention_scale")},
+    {68, FIELD_F32, false, AT(logit_scale), 1e-6f, 1e6f, NAMED("logit_scale")},
+    {69, FIELD_F32, false, AT(attention_softcap), 0, 1e6f, NAMED("attention_softcap")},
+    {70, FIELD_F32, false, AT(logit_softcap), 0, 1e6f, NAMED("logit_softcap")},
+    {KEY_LAYER_FLAGS, FIELD_U32, false, AT(layer_flags), 0, SLM_LAYER_ALL_FLAGS,
+     NAMED("layer_flags")},
 };
 enum { N_FIELDS = sizeof FIELDS / sizeof FIELDS[0] };
 
@@ -90,17 +91,17 @@ slm_config slm_config_default(void)
 
 static bool in_range(const field *f, uint32_t word)
 {
-    if (f->type == FIELD_F32) { /* limits are compared as f32: 1e-20f is a little below 1e-20 */
+    if (f->type == FIELD_F32) {
         float number = f32_from_bits(word);
-        return f32_is_finite(number) && number >= (float)f->min && number <= (float)f->max;
+        return f32_is_finite(number) && number >= f->min && number <= f->max;
     }
-    double value = word;
+    double value = word; /* holds every word; the limits are whole numbers up to 2^24 */
     if (f->type == FIELD_I32) {
         int32_t number;
         memcpy(&number, &word, 4);
         value = number;
     }
-    return value >= f->min && value <= f->max;
+    return value >= (double)f->min && value <= (double)f->max;
 }
 
 static uint32_t value_of(const slm_config *c, const field *f, uint32_t index)

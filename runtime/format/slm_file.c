@@ -69,11 +69,11 @@ static slm_status check_fixed_fields(const uint8_t *bytes, slm_error *error)
     static const struct {
         uint32_t at, size, want;
         const char *name;
-    } fields[] = {{AT_HEADER_BYTES, 4, SLM_HEADER_BYTES, "header length"},
-                  {AT_FLAGS, 4, 0, "flags"},
-                  {AT_TABLE, 8, SLM_HEADER_BYTES, "section table offset"},
-                  {AT_RESERVED, 8, 0, "reserved word"},
-                  {AT_RESERVED + 8, 8, 0, "reserved word"}};
+    } fields[] = {{AT_HEADER_BYTES, 4, SLM_HEADER_BYTES, NAMED("header length")},
+                  {AT_FLAGS, 4, 0, NAMED("flags")},
+                  {AT_TABLE, 8, SLM_HEADER_BYTES, NAMED("section table offset")},
+                  {AT_RESERVED, 8, 0, NAMED("reserved word")},
+                  {AT_RESERVED + 8, 8, 0, NAMED("reserved word")}};
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         const uint8_t *p = bytes + fields[i].at;
         uint64_t value = fields[i].size == 4 ? load_u32(p) : load_u64(p);

@@ -116,7 +116,7 @@ INLINE lanes lanes_load_part(const float *p, uint32_t n)
     return lanes_load(part);
 }
 
-static void rms_norm(const float *x, const float *w, uint32_t n, float eps, float *out)
+COLD static void rms_norm(const float *x, const float *w, uint32_t n, float eps, float *out)
 {
     uint32_t whole = n & ~15u;
     lanes sum = lanes_zero();
@@ -147,8 +147,8 @@ INLINE lanes lanes_load_centred(const float *p, uint32_t n, float mean)
     return lanes_load(part);
 }
 
-static void layer_norm(const float *x, const float *w, const float *b, uint32_t n, float eps,
-                       float *out)
+COLD static void layer_norm(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                            float *out)
 {
     lanes sum = lanes_zero(), squares = lanes_zero();
     for (uint32_t i = 0; i < n; i += 16) {
@@ -172,7 +172,7 @@ static void layer_norm(const float *x, const float *w, const float *b, uint32_t 
     }
 }
 
-static void rope(float *x, const float *cosines, const float *sines, uint32_t n)
+COLD static void rope(float *x, const float *cosines, const float *sines, uint32_t n)
 {
     float *y = x + n / 2;
     uint32_t i = 0;
@@ -210,7 +210,7 @@ INLINE vf vf_exp(vf x)
     return y * (vf)(((vu)t + vu_splat(127)) << 23);
 }
 
-static void silu_mul(float *gate, const float *up, uint32_t n)
+COLD static void silu_mul(float *gate, const float *up, uint32_t n)
 {
     uint32_t i = 0;
     for (; i + VL <= n; i += VL) {
@@ -223,7 +223,7 @@ static void silu_mul(float *gate, const float *up, uint32_t n)
     }
 }
 
-static void gelu_mul(float *gate, const float *up, uint32_t n)
+COLD static void gelu_mul(float *gate, const float *up, uint32_t n)
 {
     uint32_t i = 0;
     for (; i + VL <= n; i += VL) {
@@ -256,7 +256,7 @@ INLINE vf vf_tanh(vf x)
     return (vf)((((vu)small & is_small) | ((vu)large & ~is_small)) | sign);
 }
 
-static void softcap(float *x, uint32_t n, float cap)
+COLD static void softcap(float *x, uint32_t n, float cap)
 {
     uint32_t i = 0;
     for (; i + VL <= n; i += VL) {
@@ -267,7 +267,7 @@ static void softcap(float *x, uint32_t n, float cap)
     }
 }
 
-static void add(float *x, const float *y, uint32_t n)
+COLD static void add(float *x, const float *y, uint32_t n)
 {
     uint32_t i = 0;
     for (; i + VL <= n; i += VL) {

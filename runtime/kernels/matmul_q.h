@@ -95,7 +95,7 @@ static void store_codes(const int8_t q[256], act_block *out)
     }
 }
 
-static void act_quantize_block(const float *x, uint32_t n, act_block *out)
+COLD static void act_quantize_block(const float *x, uint32_t n, act_block *out)
 {
     int8_t q[256];
     uint32_t max = 0;
