@@ -5,14 +5,14 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lib/cli.h"
 #include "lib/convert.h"
 #include "lib/convert_report.h"
 #include "lib/gguf_convert.h"
-#include "lib/hf_model.h"
+#include "lib/hf_model_files.h"
 #include "lib/inspect_source.h"
+#include "lib/source_kind.h"
 #include "lib/text_model.h"
 #include "lib/torch_model.h"
 #include "lib/vocabulary_file.h"
@@ -129,6 +129,8 @@ static int write_file(const options *o, hf_model *m, convert_summary *r, progres
 
 /* ---- Command line ---------------------------------------------------------------------------- */
 
+#define TOKENIZER_ELSEWHERE "--tokenizer: is for sources without one, and for them alone"
+
 static int check_options(const options *o, failure *f)
 {
     static const char *const dtypes[] = {"keep", "f32", "f16", "bf16"};
@@ -145,9 +147,8 @@ static int check_options(const options *o, failure *f)
         strcmp(o->format, "llama2c") != 0) {
         return fail(f, EXIT_USAGE, "--format %s: must be auto, torch or llama2c", o->format);
     }
-    if (o->tokenizer && (o->no_tokenizer || o->vocab_only || strcmp(o->to, "gguf") == 0 ||
-                         gguf_is_file(o->folder))) {
-        return fail(f, EXIT_USAGE, "--tokenizer: is for sources without one, and for them alone");
+    if (o->tokenizer && (o->no_tokenizer || o->vocab_only || strcmp(o->to, "gguf") == 0)) {
+        return fail(f, EXIT_USAGE, "%s", TOKENIZER_ELSEWHERE);
     }
     if (strcmp(o->to, "slm") != 0 && strcmp(o->to, "gguf") != 0) {
         return fail(f, EXIT_USAGE, "--to %s: must be slm or gguf", o->to);
@@ -160,17 +161,31 @@ static int check_options(const options *o, failure *f)
     return fail(f, EXIT_USAGE, "--dtype %s: must be keep, f32, f16 or bf16", o->dtype);
 }
 
-/* A folder is Hugging Face's; a file says itself what it is. */
-static int open_source(const options *o, hf_model *m, notes *w, failure *f)
+/* The tokenizer that --tokenizer names; the output must not be one of its files. */
+static int take_tokenizer(const char *path, hf_model *m, notes *w, failure *f)
 {
-    struct stat s;
-    bool file = *o->folder != 0 && stat(o->folder, &s) == 0 && S_ISREG(s.st_mode);
+    text_model t;
+    int code = text_model_open(&t, path, f);
+    note_lines(w, t.warnings);
+    code = code ? code : text_model_take(&t, m->hf.config.n_vocab, &m->tokenizer, w, f);
+    for (uint32_t i = 0; i < t.n_files && code == EXIT_OK; i++) {
+        code = hf_note_file(m, t.files[i], f);
+    }
+    text_model_close(&t);
+    return code;
+}
+
+/* A folder is Hugging Face's; a single file says itself what it is. */
+static int open_source(const options *o, source_kind kind, hf_model *m, notes *w, failure *f)
+{
     bool own = !o->no_tokenizer && !o->tokenizer;
-    int code = file ? checkpoint_open(o->folder, o->format, own, m, w, f)
-                    : hf_model_open(o->folder, own, m, w, f);
-    return code == EXIT_OK && o->tokenizer
-               ? text_model_take(o->tokenizer, m->hf.config.n_vocab, &m->tokenizer, w, f)
-               : code;
+    if (kind == SOURCE_VOCABULARY && strcmp(o->format, "auto") == 0) {
+        return fail(f, EXIT_INPUT, "%s: holds a tokenizer and no model; --vocab-only converts it",
+                    o->folder);
+    }
+    int code = kind == SOURCE_FOLDER ? hf_model_open(o->folder, own, m, w, f)
+                                     : checkpoint_open(o->folder, o->format, own, m, w, f);
+    return code == EXIT_OK && o->tokenizer ? take_tokenizer(o->tokenizer, m, w, f) : code;
 }
 
 /* A file that only tokenizes. */
@@ -213,14 +228,17 @@ static int convert(const cli *c, options *o, int progress_mode)
     convert_summary r = {.input = o->folder, .output = o->out};
     progress p;
     notes *w = calloc(1, sizeof *w);
+    source_kind kind = SOURCE_OTHER;
     int code = w ? check_options(o, &f) : fail(&f, EXIT_RESOURCE, "no memory");
+    code = code ? code : source_kind_of(o->folder, &kind, &f);
     progress_begin(&p, progress_mode);
     if (code == EXIT_OK && strcmp(o->to, "gguf") == 0) {
         code = slm_to_gguf(&job, &g, &r, &p, w, &f);
-    } else if (code == EXIT_OK && gguf_is_file(o->folder)) {
-        code = gguf_to_slm(&job, &g, &r, &p, w, &f);
+    } else if (code == EXIT_OK && kind == SOURCE_GGUF) {
+        code = o->tokenizer ? fail(&f, EXIT_USAGE, "%s", TOKENIZER_ELSEWHERE)
+                            : gguf_to_slm(&job, &g, &r, &p, w, &f);
     } else {
-        code = code ? code : open_source(o, &m, w, &f);
+        code = code ? code : open_source(o, kind, &m, w, &f);
         code = code ? code : write_file(o, &m, &r, &p, &f);
     }
     progress_end(&p);

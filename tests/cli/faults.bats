@@ -37,12 +37,21 @@ each() { # KINDS OUTPUT COMMAND...
 }
 
 @test "slm-convert, GGUF in and out" {
-    each "memory map write sync rename" out.slm slm-convert -q "$GGUF" -o out.slm
+    each "memory map open write sync rename" out.slm slm-convert -q "$GGUF" -o out.slm
     each "memory map open write sync rename" out.gguf slm-convert -q "$MODEL" --to gguf -o out.gguf
 }
 
 @test "slm-convert --inspect" {
     each "memory open read" - slm-convert --inspect "$FOLDER"
+    each "memory map open" - slm-convert --inspect "$GGUF"
+    each "memory open read" - slm-convert --inspect "$FOLDER/tokenizer.json"
+}
+
+@test "slm-convert --tokenizer and --vocab-only" {
+    each "memory open read write sync rename" out.slm \
+        slm-convert -q "$FOLDER" --tokenizer "$FOLDER/tokenizer.json" -o out.slm
+    each "memory open read write sync rename" out.slm \
+        slm-convert -q "$FOLDER" --vocab-only -o out.slm
 }
 
 @test "slm-quantize" {

@@ -330,6 +330,10 @@ def main():
         model = Model("q8_0")
         merges(["t h", "th e"], case[4:])(model)
         model.write(path)
+    elif case == "vocabulary":
+        model = Model("q8_0")
+        model.tensors = {}
+        model.write(path)
     elif case == "many":
         many_tensors(path, int(sys.argv[3]), int(sys.argv[4]))
     elif case.startswith("split-"):

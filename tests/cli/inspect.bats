@@ -20,6 +20,8 @@ def l(*a, **k):
 $1"
 }
 
+fits() { python3 tests/lib/json_schema.py schemas/inspect.schema.json; }
+
 # One message, exit 3, and a JSON document that says the same.
 refuses() { # PATH MESSAGE
     run --separate-stderr -3 inspect --no-tokenizer "$1"
@@ -27,6 +29,7 @@ refuses() { # PATH MESSAGE
     [ "${#stderr_lines[@]}" -eq 1 ]
     [[ "$output" == *"verdict: cannot be converted"* ]]
     inspect --no-tokenizer --json "$1" >"$T/out.json" 2>/dev/null || [ $? -eq 3 ]
+    fits <"$T/out.json"
     python3 - "$T/out.json" "$2" <<'PY'
 import json, sys
 d = json.load(open(sys.argv[1]))
@@ -47,6 +50,7 @@ PY
 
 @test "a folder: configuration, tensors, tokenizer" {
     inspect --json "$DEMO" >"$T/out.json"
+    fits <"$T/out.json"
     python3 - "$T/out.json" "$DEMO" <<'PY'
 import json, os, struct, sys
 d = json.load(open(sys.argv[1]))
@@ -84,6 +88,7 @@ PY
     run -0 inspect --no-tokenizer "$T/m.bin"
     [[ "$output" == *"tok_embeddings.weight"*"[20, 16] 1280 bytes -> token_embd.weight"* ]]
     [[ "$output" == *"layers.1.attention.wk.weight"*"[8, 16]"*" -> blk.1.attn_k.weight"* ]]
+    inspect --no-tokenizer --json "$T/m.bin" | fits
     run --separate-stderr -3 inspect "$T/m.bin"
     [[ "$stderr" == *"--no-tokenizer"* ]]
 }
@@ -92,6 +97,48 @@ PY
     run -0 inspect tests/fuzz/corpus/slm/tiny.slm
     [[ "$output" == *": slm, architecture llama"* ]]
     [[ "$output" == *"token_embd.weight"* ]]
+    inspect --json tests/fuzz/corpus/slm/tiny.slm | fits
+}
+
+@test "a tokenizer alone: shown, and how it is converted" {
+    cp "$DEMO/tokenizer.json" "$T/tokenizer.json"
+    "$SLM_BIN/slm-tokenizer" build "$DEMO" -o "$T/t.bpe1" -q
+    python3 -c "
+import struct
+tokens = [b'<unk>', b'<s>', b'</s>'] + [b'<0x%02X>' % i for i in range(256)] + [b'a', b' ']
+open('$T/tokenizer.bin', 'wb').write(struct.pack('<i', 6) + b''.join(
+    struct.pack('<fi', -i, len(t)) + t for i, t in enumerate(tokens)))
+import sys
+sys.path.insert(0, 'tests/cli')
+import sentencepiece_cases as s
+open('$T/tokenizer.model', 'wb').write(s.GOOD)"
+    local name
+    for name in tokenizer.json t.bpe1 tokenizer.bin tokenizer.model; do
+        inspect --json -q "$T/$name" >"$T/out.json"
+        fits <"$T/out.json"
+        python3 - "$T/out.json" "$name" "$DEMO" <<'PY'
+import json, sys
+d = json.load(open(sys.argv[1]))
+n = json.load(open(sys.argv[3] + "/config.json"))["vocab_size"]
+n = {"tokenizer.bin": 261, "tokenizer.model": d["tokenizer"]["tokens"]}.get(sys.argv[2], n)
+assert d["kind"] == "vocabulary" and d["tokenizer"]["tokens"] == n, d
+assert d["convertible"] and "--vocab-only" in d["warnings"][-1], d
+PY
+        run --separate-stderr -3 "$SLM_BIN/slm-convert" "$T/$name" -o "$T/x.slm"
+        [[ "$stderr" == *"$name: holds a tokenizer and no model; --vocab-only"* ]]
+        "$SLM_BIN/slm-convert" "$T/$name" --vocab-only -o "$T/x.slm" -q
+        rm "$T/x.slm"
+    done
+    echo '{"version": "1.0"}' >"$T/tokenizer.json"
+    refuses "$T/tokenizer.json" "model must be an object"
+    refuses "$DEMO/config.json" "name the folder"
+}
+
+@test "a GGUF vocabulary: what converts it is said" {
+    python3 tests/cli/gguf_cases.py vocabulary "$T/v.gguf"
+    refuses "$T/v.gguf" "holds a vocabulary and no weights: --vocab-only"
+    "$SLM_BIN/slm-convert" "$T/v.gguf" --vocab-only -o "$T/v.slm" -q
+    "$SLM_BIN/slm-validate" -q "$T/v.slm"
 }
 
 @test "a GGUF file that is no model is refused after its tensors are listed" {
@@ -181,4 +228,17 @@ open('$T/m.gguf', 'wb').write(b'GGUF' + struct.pack('<IQQ', 3, 10**6, 0) + bytes
     [[ "$output" == *"--inspect writes nothing"* ]]
     run -4 inspect "$T/nothing"
     [[ "$output" == *"nothing: "* ]]
+    mkfifo "$T/pipe"
+    ln -s nothing "$T/link"
+    local name why
+    while IFS='|' read -r name why; do
+        run -4 timeout 10 "$SLM_BIN/slm-convert" --inspect "$name"
+        [[ "$output" == *"$name: $why"* ]]
+        run -4 timeout 10 "$SLM_BIN/slm-convert" "$name" -o "$T/x.slm"
+        [[ "$output" == *"$name: $why"* ]]
+    done <<END
+$T/pipe|is a pipe, not a file
+/dev/zero|is a device, not a file
+$T/link|cannot be opened: No such file
+END
 }

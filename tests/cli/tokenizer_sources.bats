@@ -56,6 +56,38 @@ setup() {
     [ "$status" -eq 2 ]
 }
 
+@test "--tokenizer FILE and --vocab-only FOLDER: in the provenance, and no output over them" {
+    cp -r evals/models/tinystories-2.6m "$BATS_TEST_TMPDIR/m"
+    cd "$BATS_TEST_TMPDIR" || false
+    mkdir t
+    mv m/tokenizer*.json t/
+    [ -e t/tokenizer_config.json ]
+    before=$(cat t/* | cksum)
+    "$BIN/slm-convert" m --tokenizer t/tokenizer.json -o a.slm -q
+    "$BIN/slm-convert" m --tokenizer t -o b.slm -q
+    "$BIN/slm-convert" t --vocab-only -o c.slm -q
+    "$BIN/slm-tokenizer" build t -o d.slm -q
+    for file in a b c d; do
+        for name in t/*.json; do
+            digest=$(sha256sum <"$name")
+            entry="{\"name\":\"${name#t/}\",\"bytes\":$(stat -c %s "$name"),"
+            grep -aqF "$entry\"sha256\":\"${digest%% *}\"}" "$file.slm"
+        done
+    done
+    for name in tokenizer.json tokenizer_config.json; do
+        for source in t/tokenizer.json t; do
+            run -2 "$BIN/slm-convert" m --tokenizer "$source" -o "t/$name" --force
+            [[ "$output" == *"is the input"* ]]
+            run -2 "$BIN/slm-convert" "$source" --vocab-only -o "t/$name" --force
+            run -2 "$BIN/slm-tokenizer" build "$source" -o "t/$name" --force
+            run -2 "$BIN/slm-tokenizer" export "$source" -o "t/$name" --force
+            run -2 "$BIN/slm-tokenizer" export "$source" -o x.json --config "t/$name" --force
+        done
+    done
+    [ "$(cat t/* | cksum)" = "$before" ]
+    [ ! -e x.json ]
+}
+
 @test "files that contradict tokenizer.json are told of [TK54, TK64]" {
     cp -r evals/models/tinystories-2.6m "$BATS_TEST_TMPDIR/m"
     cd "$BATS_TEST_TMPDIR" || false

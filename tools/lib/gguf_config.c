@@ -165,7 +165,9 @@ static int read_vocabulary(reading *r)
     const gguf_found *embedding = gguf_model_find(r->m, "token_embd.weight");
     if (!embedding) {
         return fail(r->f, EXIT_INPUT, "%s: tensor token_embd.weight is missing%s", r->g->name,
-                    r->m->n_found == 0 ? "; the file holds a vocabulary and no weights" : "");
+                    r->m->n_found == 0
+                        ? "; the file holds a vocabulary and no weights: --vocab-only converts it"
+                        : "");
     }
     const uint64_t *dims = embedding->tensor->dims;
     if (embedding->tensor->rank != 2 || dims[1] > MAX_COUNT || dims[0] != c->d_model) {

@@ -3,31 +3,12 @@
  */
 #include "lib/gguf_model.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { MAX_PARTS = 4096, PART_DIGITS = 5 };
-
-bool gguf_is_file(const char *path)
-{
-    struct stat s;
-    char magic[4] = "";
-    if (stat(path, &s) != 0 || !S_ISREG(s.st_mode)) {
-        return false;
-    }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool is = fd >= 0 && read(fd, magic, 4) == 4 &&
-              (memcmp(magic, "GGUF", 4) == 0 || memcmp(magic, "FUGG", 4) == 0);
-    if (fd >= 0) {
-        close(fd);
-    }
-    return is;
-}
 
 /* ---- Parts ----------------------------------------------------------------------------------- */
 

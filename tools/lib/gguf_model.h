@@ -45,9 +45,6 @@ typedef struct gguf_model {
     tokenizer_payload tokenizer;           /* zeroed if there is none */
 } gguf_model;
 
-/* A regular file that begins as GGUF does, in either byte order. */
-bool gguf_is_file(const char *path);
-
 /* Reads and checks everything but the values of the weights. *m: the caller's to free, also on
  * failure. Errors: EXIT_INPUT naming file and key or tensor. */
 int gguf_model_open(const char *path, bool want_tokenizer, gguf_model *m, notes *w, failure *f);

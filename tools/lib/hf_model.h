@@ -37,7 +37,7 @@ typedef struct hf_model {
     hf_config hf;            /* config.n_vocab: rows of the embedding */
     hf_file *shards;
     uint32_t n_shards;
-    hf_file texts[8]; /* the JSON files that were read, with their digests */
+    hf_file texts[12]; /* other files that were read, with their digests */
     uint32_t n_texts;
     safetensors *headers; /* one for each shard */
     safetensors all;      /* their tensors */

@@ -78,6 +78,31 @@ int hf_read_text(hf_model *m, const char *folder, const char *name, bool require
     return EXIT_OK;
 }
 
+int hf_note_file(hf_model *m, const char *path, failure *f)
+{
+    input in = {.fd = -1};
+    const char *slash = strrchr(path, '/');
+    char *copy = strdup(path), *name = strdup(slash ? slash + 1 : path);
+    int code =
+        copy && name ? input_open(path, &in, f) : fail(f, EXIT_RESOURCE, "%s: no memory", path);
+    code = code ? code : input_map(&in, f);
+    if (code != EXIT_OK) {
+        free(copy);
+        free(name);
+    } else {
+        hf_file *file = &m->texts[m->n_texts++];
+        *file = (hf_file){.name = name, .path = copy, .n_bytes = in.n_bytes};
+        sha256 digest;
+        sha256_init(&digest);
+        sha256_update(&digest, in.bytes, (size_t)in.n_bytes);
+        sha256_final_hex(&digest, file->sha256);
+    }
+    if (in.path) {
+        input_close(&in);
+    }
+    return code;
+}
+
 /* ---- Names of the shards --------------------------------------------------------------------- */
 
 /* A plain name in the folder, so that an index cannot reach elsewhere. */

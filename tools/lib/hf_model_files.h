@@ -12,6 +12,10 @@ char *hf_path(const char *folder, const char *name);
 int hf_read_text(hf_model *m, const char *folder, const char *name, bool required, char **text,
                  size_t *n_bytes, failure *f);
 
+/* Notes in m->texts a file that was read from elsewhere: its digest, and that the output must not
+ * be it. */
+int hf_note_file(hf_model *m, const char *path, failure *f);
+
 /* Finds the weight files, reads their headers, merges them. Fills shards, headers, all. */
 int hf_find_weights(hf_model *m, const char *folder, notes *w, failure *f);
 

@@ -5,9 +5,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lib/hf_model_files.h"
+#include "lib/source_kind.h"
 #include "lib/torch_model.h"
 #include "text/tokenizer.h"
 
@@ -358,27 +358,43 @@ static int view_slm(source_view *v, failure *f)
     return code;
 }
 
+/* ---- Tokenizers ------------------------------------------------------------------------------ */
+
+static int view_vocabulary(source_view *v, failure *f)
+{
+    int code = text_model_open(&v->text, v->path, f);
+    note_lines(&v->warnings, v->text.warnings);
+    v->kind = "vocabulary";
+    if (code == EXIT_OK) {
+        view_tokenizer(v, v->text.payload, v->text.n_payload);
+        v->has_chat = v->text.chat != NULL;
+        v->chat_text = v->text.chat_text;
+        v->n_chat_text = v->text.n_chat_text;
+        note(&v->warnings, "%s: holds a tokenizer and no model: --vocab-only converts it", v->path);
+    }
+    return code;
+}
+
 /* ---- The whole ------------------------------------------------------------------------------- */
 
 static int view(source_view *v, const char *format, bool want_tokenizer, failure *f)
 {
-    static const uint8_t magic[4] = {0x89, 'S', 'L', 'M'};
-    struct stat s;
-    if (*v->path == 0 || stat(v->path, &s) != 0 || !S_ISREG(s.st_mode)) {
-        return view_folder(v, want_tokenizer, f); /* says what is wrong with a device, too */
+    source_kind kind;
+    int code = source_kind_of(v->path, &kind, f);
+    if (code != EXIT_OK || kind == SOURCE_FOLDER) {
+        return code ? code : view_folder(v, want_tokenizer, f);
     }
-    if (gguf_is_file(v->path)) {
+    if (kind == SOURCE_GGUF) {
         return view_gguf(v, want_tokenizer, f);
     }
-    int code = input_open(v->path, &v->in, f);
+    code = input_open(v->path, &v->in, f);
     code = code ? code : input_map(&v->in, f);
     if (code != EXIT_OK) {
         return code;
     }
-    if (v->in.n_bytes >= 4 && memcmp(v->in.bytes, magic, 4) == 0) {
-        return view_slm(v, f);
-    }
-    return view_checkpoint(v, format, want_tokenizer, f);
+    return kind == SOURCE_SLM          ? view_slm(v, f)
+           : kind == SOURCE_VOCABULARY ? view_vocabulary(v, f)
+                                       : view_checkpoint(v, format, want_tokenizer, f);
 }
 
 int source_view_open(const char *path, const char *format, bool want_tokenizer, source_view *v)
@@ -386,7 +402,8 @@ int source_view_open(const char *path, const char *format, bool want_tokenizer, 
     *v = (source_view){.path = path,
                        .kind = "unknown",
                        .hf = {.open = {.fd = -1}, .open_index = UINT32_MAX},
-                       .in = {.fd = -1}};
+                       .in = {.fd = -1},
+                       .text = {.file = {.fd = -1}}};
     int code = view(v, format, want_tokenizer, &v->failed);
     const tokenizer_payload *t =
         v->gguf.tokenizer.tokenizer ? &v->gguf.tokenizer : &v->hf.tokenizer;
@@ -411,6 +428,7 @@ void source_view_free(source_view *v)
     gguf_model_free(&v->gguf);
     torch_close(&v->torch);
     llama2c_free(&v->llama);
+    text_model_close(&v->text);
     if (v->in.path) {
         input_close(&v->in);
     }

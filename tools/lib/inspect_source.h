@@ -8,6 +8,7 @@
 #include "lib/gguf_model.h"
 #include "lib/hf_model.h"
 #include "lib/llama2c.h"
+#include "lib/text_model.h"
 #include "lib/torch_file.h"
 
 enum { SOURCE_MAX_TYPES = 64 };
@@ -32,8 +33,10 @@ typedef struct source_sum {
 } source_sum;
 
 typedef struct source_view {
-    const char *path, *kind; /* "huggingface", "gguf", "pytorch", "llama2.c", "slm", "unknown" */
-    failure failed;          /* exit_code EXIT_OK: it could be converted */
+    const char *path;
+    const char *kind; /* "huggingface", "gguf", "pytorch", "llama2.c", "slm", "vocabulary" or
+                       * "unknown" */
+    failure failed;   /* exit_code EXIT_OK: it could be converted */
     const char *architecture;
     const slm_config *config; /* NULL: not known */
     source_tensor *tensors;   /* n_tensors, sorted by name; NULL: not known */
@@ -57,6 +60,7 @@ typedef struct source_view {
     torch_file torch;
     llama2c llama;
     input in;
+    text_model text;
     slm_file slm;
     slm_config stored;
     void *memory;

@@ -78,6 +78,8 @@ typedef struct llama2c_tokens {
 /* n_vocab: tokens that the model has; 0: not known, all up to the end are taken. */
 int llama2c_tokens_parse(const char *name, const uint8_t *bytes, uint64_t n_bytes, uint32_t n_vocab,
                          llama2c_tokens *t, notes *w, failure *f);
+/* Whether records of tokens fill it to its end. */
+bool llama2c_tokens_recognised(const uint8_t *bytes, uint64_t n_bytes);
 void llama2c_tokens_free(llama2c_tokens *t); /* accepts a zeroed one; clears */
 
 #endif

@@ -122,6 +122,21 @@ int llama2c_tokens_parse(const char *name, const uint8_t *bytes, uint64_t n_byte
     return code;
 }
 
+bool llama2c_tokens_recognised(const uint8_t *bytes, uint64_t n_bytes)
+{
+    byte_reader r = byte_reader_view(bytes, n_bytes);
+    uint32_t longest = read_u32(&r), n = 0;
+    while (!r.failed && r.pos < n_bytes && longest <= MAX_TOKEN_BYTES) {
+        read_u32(&r);
+        n = read_u32(&r);
+        if (n == 0 || n > longest || n > n_bytes - r.pos) {
+            return false;
+        }
+        read_bytes(&r, n);
+    }
+    return !r.failed && n != 0 && r.pos == n_bytes;
+}
+
 void llama2c_tokens_free(llama2c_tokens *t)
 {
     free(t->tokens);

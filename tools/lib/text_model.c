@@ -77,6 +77,16 @@ int text_model_adopt(text_model *m, const char *path, tokenizer_payload *payload
     return open_built(m, f);
 }
 
+static int note_file(text_model *m, const char *path, failure *f)
+{
+    char *copy = strdup(path);
+    if (!copy) {
+        return fail(f, EXIT_RESOURCE, "%s: no memory", path);
+    }
+    m->files[m->n_files++] = copy;
+    return EXIT_OK;
+}
+
 /* ---- tokenizer.json -------------------------------------------------------------------------- */
 
 /* The first n bytes of folder, then name: malloc'd if there is such a file, else NULL. */
@@ -105,6 +115,7 @@ static int open_json(text_model *m, failure *f)
     code = code ? code : input_slurp(m->path, MAX_JSON, &json, &n_json, f);
     if (code == EXIT_OK && config_path) {
         code = input_slurp(config_path, MAX_CONFIG, &config, &n_config, f);
+        code = code ? code : note_file(m, config_path, f);
     }
     if (code == EXIT_OK) {
         code = tokenizer_from_json(m->path, json, n_json, config_path, config, n_config, NULL,
@@ -265,6 +276,7 @@ static int open_merges(text_model *m, failure *f)
         return fail(f, EXIT_INPUT, "%s: vocab.json is missing beside it", m->path);
     }
     code = code ? code : tokenizer_from_merges(m->path, vocab, &rules, &m->built, f);
+    code = code ? code : note_file(m, vocab, f);
     memcpy(m->warnings, m->built.warnings, sizeof m->warnings);
     free(vocab);
     return code ? code : open_built(m, f);
@@ -287,15 +299,19 @@ static int open_folder(text_model *m, failure *f)
                            folder);
     }
     m->path = m->own_path;
-    return ends_in(m->path, ".txt") ? open_merges(m, f) : open_file(m, f);
+    code = note_file(m, m->path, f);
+    return code ? code : ends_in(m->path, ".txt") ? open_merges(m, f) : open_file(m, f);
 }
 
 int text_model_open(text_model *m, const char *path, failure *f)
 {
     struct stat s;
     clear(m, path);
-    return *path != 0 && stat(path, &s) == 0 && S_ISDIR(s.st_mode) ? open_folder(m, f)
-                                                                   : open_file(m, f);
+    if (*path != 0 && stat(path, &s) == 0 && S_ISDIR(s.st_mode)) {
+        return open_folder(m, f);
+    }
+    int code = note_file(m, path, f);
+    return code ? code : open_file(m, f);
 }
 
 int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,
@@ -350,29 +366,23 @@ static int copy_sections(text_model *m, failure *f)
     return good ? EXIT_OK : fail(f, EXIT_RESOURCE, "%s: no memory", m->path);
 }
 
-int text_model_take(const char *path, uint32_t n_vocab, tokenizer_payload *payload, notes *w,
+int text_model_take(text_model *m, uint32_t n_vocab, tokenizer_payload *payload, notes *w,
                     failure *f)
 {
-    text_model m;
-    int code = text_model_open(&m, path, f);
-    uint32_t n = code == EXIT_OK ? slm_token_count(m.tokenizer) : 0;
-    note_lines(w, m.warnings);
-    if (code == EXIT_OK && n > n_vocab) {
-        code =
-            fail(f, EXIT_INPUT, "%s: has %u tokens, but the model has %u rows", path, n, n_vocab);
+    uint32_t n = slm_token_count(m->tokenizer);
+    if (n > n_vocab) {
+        return fail(f, EXIT_INPUT, "%s: has %u tokens, but the model has %u rows", m->path, n,
+                    n_vocab);
     }
-    if (code == EXIT_OK && m.built.n_tokenizer == 0) {
-        code = copy_sections(&m, f);
-    }
+    int code = m->built.n_tokenizer == 0 ? copy_sections(m, f) : EXIT_OK;
     if (code == EXIT_OK) {
-        *payload = m.built;
-        m.built = (tokenizer_payload){0};
+        *payload = m->built;
+        m->built = (tokenizer_payload){0};
         if (n < n_vocab) {
-            note(w, "%s: %u tokens for %u rows of the model: the rest is padding", path, n,
+            note(w, "%s: %u tokens for %u rows of the model: the rest is padding", m->path, n,
                  n_vocab);
         }
     }
-    text_model_close(&m);
     return code;
 }
 
@@ -381,6 +391,9 @@ void text_model_close(text_model *m)
     tokenizer_payload_free(&m->built);
     free(m->memory);
     free(m->own_path);
+    for (uint32_t i = 0; i < m->n_files; i++) {
+        free(m->files[i]);
+    }
     if (m->file.fd >= 0) {
         input_close(&m->file);
     }

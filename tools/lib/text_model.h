@@ -6,8 +6,12 @@
 #include "lib/input.h"
 #include "lib/tokenizer_json.h"
 
+enum { TEXT_MODEL_FILES = 2 };
+
 typedef struct text_model {
-    const char *path; /* borrowed, or own_path */
+    const char *path;              /* borrowed, or own_path */
+    char *files[TEXT_MODEL_FILES]; /* what was read; owned */
+    uint32_t n_files;
     const slm_tokenizer *tokenizer;
     const uint8_t *payload; /* the TOKN section */
     uint64_t n_payload;
@@ -38,8 +42,8 @@ int text_model_adopt(text_model *m, const char *path, tokenizer_payload *payload
 int text_model_encode(const text_model *m, const char *text, size_t n_bytes, uint32_t flags,
                       int32_t **ids, size_t *n_ids, failure *f);
 
-/* The payloads that such a file gives a model with n_vocab rows. */
-int text_model_take(const char *path, uint32_t n_vocab, tokenizer_payload *payload, notes *w,
+/* Moves the payloads out of m (a copy, if it is a .slm file) for a model with n_vocab rows. */
+int text_model_take(text_model *m, uint32_t n_vocab, tokenizer_payload *payload, notes *w,
                     failure *f);
 
 void text_model_close(text_model *m);

@@ -166,14 +166,15 @@ static int open_source(const build_options *o, text_model *m, failure *f)
 static int write_build(const build_options *o, const text_model *m, vocabulary_form form,
                        uint64_t *n_bytes, notes *w, failure *f)
 {
-    const char *paths[2] = {o->merges ? o->merges : m->path, o->vocab};
+    const char *paths[TEXT_MODEL_FILES] = {o->merges ? o->merges : m->files[0],
+                                           o->merges ? o->vocab : m->files[1]};
     const vocabulary_setting settings[] = {{"pre", rules_pre_name(o->rules.rules.pre), 0}};
     vocabulary_origin origin = {.tool = "slm-tokenizer",
                                 .source = o->merges  ? "merges"
                                           : o->bytes ? "bytes"
                                                      : "vocabulary",
                                 .paths = paths,
-                                .n_paths = o->bytes   ? 0
+                                .n_paths = !o->merges ? m->n_files
                                            : o->vocab ? 2
                                                       : 1,
                                 .settings = settings,
@@ -284,7 +285,7 @@ static int write_texts(const export_options *o, const text_model *m, const token
                        failure *f)
 {
     output *json = NULL, *config = NULL;
-    const char *inputs[2] = {m->path, o->source};
+    const char *inputs[TEXT_MODEL_FILES] = {m->files[0], m->files[1]};
     int code = output_create(o->out, o->force, inputs, 2, &json, f);
     if (code == EXIT_OK && o->config) {
         code = output_create(o->config, o->force, inputs, 2, &config, f);

@@ -197,8 +197,9 @@ int vocabulary_to_slm(const char *in, const char *out_path, bool force, uint32_t
     if (code == EXIT_OK && m.built.n_tokenizer == 0) {
         code = fail(f, EXIT_INPUT, "%s: is a .slm file already", in);
     }
-    vocabulary_origin origin = {"slm-convert", "vocabulary", &m.path, 1, NULL, 0};
-    code = code ? code : output_create(out_path, force, &in, 1, &out, f);
+    const char *files[TEXT_MODEL_FILES] = {m.files[0], m.files[1]};
+    vocabulary_origin origin = {"slm-convert", "vocabulary", files, m.n_files, NULL, 0};
+    code = code ? code : output_create(out_path, force, files, m.n_files, &out, f);
     if (code == EXIT_OK) {
         *n_tokens = slm_token_count(m.tokenizer);
         code = vocabulary_write(&m, VOCABULARY_SLM, &origin, out, n_bytes, w, f);
