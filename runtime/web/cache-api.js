@@ -1,7 +1,7 @@
 /* cache-api.js - models kept for the next visit as responses in the Cache API, where a page has no
  * file system; an entry is as in opfs.js.
  */
-import { FOLDER } from "./opfs.js";
+const FOLDER = "slm"; /* as in opfs.js */
 
 /* Whole responses; what was broken off is not kept. */
 export class CacheEntry {

@@ -1,15 +1,15 @@
 /* engine.js - one instance of the WebAssembly module as an object: memory, calls that throw, text
  * in and out, the threads that help. slm-worker.js runs it.
  */
-export const node = typeof process === "object" && process.versions?.node !== undefined;
+const node = typeof process === "object" && process.versions?.node !== undefined;
 
-/* The order of web_number and of web_at in exports.c. */
-const NUMBERS = [
-    "parameters", "vocabulary", "trainedContext", "layers", "width", "bosId", "eosId",
-    "temperature", "topK", "topP", "minP", "context", "sequences", "hasTokenizer", "hasChat",
-    "promptTokens", "generatedTokens", "fileBytes", "modelBytes", "sessionBytes", "kvBlocksTotal",
-    "kvBlocksUsed", "copiesOnWrite", "threads", "teamBytes",
-];
+/** node.js, or null in a page. */
+export const host = node ? await import("./node.js") : null;
+
+/* Places in web_number and in web_at of exports.c. */
+export const NUMBER = { vocabulary: 1, temperature: 7, topK: 8, topP: 9, minP: 10, context: 11,
+                        sequences: 12, hasTokenizer: 13, modelBytes: 18, sessionBytes: 19,
+                        teamBytes: 24 };
 export const AT = { ids: 0, nIds: 1, out: 2, nOut: 3, logits: 4, chunk: 5, good: 6 };
 const PAGE_BYTES = 65536, MOST_PAGES = 65536;
 const FIRST_PAGES = 16; /* --initial-memory in the makefile */
@@ -54,17 +54,16 @@ export const isolated = typeof SharedArrayBuffer === "function" &&
                         (node || globalThis.crossOriginIsolated === true);
 
 /** {threads, cores}: as many threads as there can be, at most `wanted`. */
-export async function threadCount(wanted) {
+export function threadCount(wanted) {
     argument(wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= 64),
              `threads is ${wanted}; 1 to 64 are possible`);
-    const cores = (node ? (await import("node:os")).availableParallelism()
-                        : navigator.hardwareConcurrency) || 1;
+    const cores = (host ? host.cores() : navigator.hardwareConcurrency) || 1;
     return { cores, threads: isolated ? wanted ?? Math.min(cores, MOST_THREADS) : 1 };
 }
 
 async function compile(url) {
-    if (node && url.protocol === "file:") {
-        return WebAssembly.compile(await (await import("node:fs/promises")).readFile(url));
+    if (host && url.protocol === "file:") {
+        return WebAssembly.compile(await host.readFile(url));
     }
     const response = await fetch(url);
     if (!response.ok) {
@@ -90,12 +89,9 @@ export async function engineModule(wanted, threads, known) {
 export class Helpers {
     #workers;
 
-    static async start(n) {
-        const helpers = new Helpers();
-        const url = new URL("./slm-thread.js", import.meta.url);
-        const W = node && n > 0 ? (await import("node:worker_threads")).Worker : globalThis.Worker;
-        helpers.#workers = Array.from({ length: n }, () => new W(url, { type: "module" }));
-        return helpers;
+    constructor(n) {
+        const url = new URL("./slm-thread.js", import.meta.url), W = host?.Worker ?? Worker;
+        this.#workers = Array.from({ length: n }, () => new W(url, { type: "module" }));
     }
 
     /** Lets them work on this memory. */
@@ -105,7 +101,7 @@ export class Helpers {
                 e.preventDefault?.();
                 reject(failure("SLM_WEB_WORKER", `slm-thread.js: ${e.message}`));
             };
-            if (node) {
+            if (host) {
                 worker.once("message", resolve).once("error", failed);
             } else {
                 worker.onmessage = resolve;
@@ -158,11 +154,10 @@ export class Engine {
 
     /** Pages for a file of `size` bytes with the model and the session that were measured. */
     pagesFor(size) {
-        const n = (name) => this.number(name);
-        const pages = Math.ceil((size + n("modelBytes") + n("teamBytes") + n("sessionBytes") +
-                                 n("sessionBytes") / n("sequences") + INPUT_BYTES) / PAGE_BYTES) +
-                      FIRST_PAGES;
-        return Math.min(pages, MOST_PAGES);
+        const { modelBytes, teamBytes, sessionBytes, sequences } = NUMBER;
+        const n = (which) => this.number(which), session = n(sessionBytes);
+        const bytes = size + n(modelBytes) + n(teamBytes) + session + session / n(sequences);
+        return Math.min(Math.ceil((bytes + INPUT_BYTES) / PAGE_BYTES) + FIRST_PAGES, MOST_PAGES);
     }
 
     bytes(at, n) {
@@ -176,19 +171,19 @@ export class Engine {
     /** Throws what a status other than 0 means. */
     call(status) {
         if (status !== 0) {
-            throw failure(this.#cString(this.wasm.web_status_name(status)),
-                          this.#cString(this.wasm.web_error_text()),
+            throw failure(this.cString(this.wasm.web_status_name(status)),
+                          this.cString(this.wasm.web_error_text()),
                           this.wasm.web_error_offset());
         }
     }
 
-    #cString(at) {
+    cString(at) {
         const bytes = new Uint8Array(this.memory.buffer);
         return this.#utf8.decode(bytes.slice(at, bytes.indexOf(0, at)));
     }
 
-    number(name) {
-        return this.wasm.web_number(NUMBERS.indexOf(name));
+    number(which) {
+        return this.wasm.web_number(which);
     }
 
     /** Address of room for a call's input, gone with the next one's. */
@@ -239,21 +234,6 @@ export class Engine {
 
     logits() {
         return Float32Array.from(new Float32Array(this.memory.buffer, this.at(AT.logits),
-                                                  this.number("vocabulary")));
-    }
-
-    numbers() {
-        const { wasm } = this;
-        const d = Object.fromEntries(NUMBERS.map((name, i) => [name, wasm.web_number(i)]));
-        ["architecture", "kernels", "version"].forEach(
-            (name, i) => { d[name] = this.#cString(wasm.web_text(i)); });
-        ["contentChecksum", "layoutChecksum", "tokenizerChecksum"].forEach(
-            (name, i) => { d[name] = hex(wasm.web_checksum(i)); });
-        d.hasTokenizer = d.hasTokenizer !== 0;
-        d.hasChat = d.hasChat !== 0;
-        d.memoryBytes = this.memory.buffer.byteLength;
-        d.memoryMaximumBytes = this.pages * PAGE_BYTES;
-        delete d.teamBytes;
-        return d;
+                                                  this.number(NUMBER.vocabulary)));
     }
 }

@@ -2,7 +2,7 @@
  * memory they were written to as they came, each tensor checked as soon as it was whole. What was
  * damaged or broken off on the way is fetched again from that place on.
  */
-import { AT, Engine, failure, node } from "./engine.js";
+import { AT, failure, host } from "./engine.js";
 
 const HEADER_BYTES = 128, ENTRY_BYTES = 40, MOST_SECTIONS = 64;
 const READ_BYTES = 1 << 22;
@@ -15,28 +15,6 @@ const PLAN_BYTES = 1 << 25;
 /* ---- Sources: {size (undefined: not known), next(view), cached, close()} ------------------------
  * next writes to the beginning of the view what follows, and returns how many bytes; 0: the end.
  * Sources that can be asked for bytes again have redo(at), after which next goes on at `at`. */
-
-async function pathSource(path) {
-    const { open } = await import("node:fs/promises");
-    let file, size, at = 0;
-    try {
-        file = await open(path, "r");
-        ({ size } = await file.stat());
-    } catch (e) {
-        await file?.close();
-        throw failure("SLM_WEB_FETCH", `${path}: ${e.message}`);
-    }
-    return {
-        size,
-        cached: 0,
-        async next(view) {
-            const { bytesRead } = await file.read(view, 0, Math.min(view.length, READ_BYTES), at);
-            at += bytesRead;
-            return bytesRead;
-        },
-        close: () => file.close(),
-    };
-}
 
 /** The pieces of a ReadableStream. */
 export class StreamSource {
@@ -134,7 +112,7 @@ class UrlSource {
             headers.Range = `bytes=${this.#at}-`;
             const here = new URL(this.#url, globalThis.location?.href);
             if (this.tag && !this.tag.startsWith("W/") &&
-                (node || here.origin === globalThis.location?.origin)) {
+                (host || here.origin === globalThis.location?.origin)) {
                 headers["If-Range"] = this.tag; /* elsewhere it would need a preflight */
             }
         }
@@ -227,8 +205,8 @@ async function openSource({ url, blob }, options, signal) {
     if (blob) {
         return new StreamSource(blob.stream(), blob.size);
     }
-    if (node && !/^https?:/.test(url)) {
-        return pathSource(url.startsWith("file:") ? new URL(url) : url);
+    if (host && !/^https?:/.test(url)) {
+        return host.pathSource(url.startsWith("file:") ? new URL(url) : url, failure);
     }
     try {
         return await UrlSource.open(url, options, signal);

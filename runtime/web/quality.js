@@ -1,7 +1,7 @@
 /* quality.js - holds a quality manifest (MODEL.slm.quality.json) against a loaded model: it was not
  * edited, speaks of these bytes, passed its gate, and this machine computes the logits it promises.
- * Loaded by slm.js only where requireQuality is set. It shows that a manifest belongs to a model,
- * not who made it: serve both from a place that you trust.
+ * Loaded by slm-worker.js only where requireQuality is set. It shows that a manifest belongs to a
+ * model, not who made it: serve both from a place that you trust.
  */
 
 const SCHEMA = "slm-quality/1";
@@ -23,9 +23,9 @@ async function sha256(text) {
     return Array.from(new Uint8Array(bytes), (b) => b.toString(16).padStart(2, "0")).join("");
 }
 
-/** Throws what `fail(reason)` returns unless all of it holds. text: the manifest's; model:
+/* Throws what `fail(reason)` returns unless all of it holds. text: the manifest's; model:
  * {headerChecksum, digest(ids)}. Returns the manifest. */
-export async function proveQuality(text, model, fail) {
+async function proveQuality(text, model, fail) {
     let manifest;
     try {
         manifest = JSON.parse(text);
@@ -58,4 +58,25 @@ export async function proveQuality(text, model, fail) {
         throw fail("the quality manifest has no logits digest");
     }
     return manifest;
+}
+
+/** The manifest of a model that has `header`, from `place` or beside the model; read gives the text
+ * at a place, digest that of the logits of ids, failure an error. */
+export async function requireQuality({ beside, place, kv, header, read, digest, failure }) {
+    const fail = (reason) => failure("SLM_WEB_QUALITY", reason);
+    if (place === undefined && beside === undefined) {
+        throw fail("requireQuality: options.manifest says where it is");
+    }
+    if (kv !== "f16") {
+        throw fail(`a cache of ${kv} was not measured, one of f16 was`);
+    }
+    let text;
+    try {
+        text = await read(place ?? { url: `${beside}.quality.json` });
+    } catch (e) {
+        throw fail(`the model has no quality manifest: ${e.message}`);
+    }
+    const checksum = new DataView(header.buffer).getBigUint64(120, true);
+    const headerChecksum = checksum.toString(16).padStart(16, "0");
+    return proveQuality(text, { headerChecksum, digest }, fail);
 }

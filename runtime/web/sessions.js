@@ -1,12 +1,11 @@
 /* sessions.js - sessions of a model: sequences that are held from call to call, fork, and can be
  * put away as bytes. slm-worker.js loads it for the first of them.
  */
-import { argument, AT, failure } from "./engine.js";
-import { Reporter } from "./load.js";
 
 /** The calls of slm-worker.js that have a session. w: what that lends, by name. */
 export function sessionCalls(w) {
-    const { engine, sequences, aborted, encode, evaluate, inTurn, release, truncate } = w;
+    const { aborted, argument, AT, encode, engine, evaluate, failure, inTurn, release, Reporter,
+            sequences, truncate } = w;
     let made = 0;
 
     /* Holds a session's sequence while work uses it. */

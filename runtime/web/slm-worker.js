@@ -4,8 +4,8 @@
  *     to here     {id, call, args}; {id, abort: true}
  *     from here   {id, value} or {id, error}; before that, any number of {id, event}
  */
-import { argument, AT, Engine, engineModule, failure, Helpers, hex, isolated, node, threadCount }
-    from "./engine.js";
+import { argument, AT, Engine, engineModule, failure, Helpers, hex, host, isolated, NUMBER,
+         threadCount } from "./engine.js";
 import { load, readText, Reporter } from "./load.js";
 
 const KV_TYPES = { f16: 0, f32: 1, q8_0: 2 };
@@ -18,11 +18,12 @@ const POST_MS = 8; /* gather text this long */
 const SPARE_STREAM = 16; /* of exports.c: for what is decoded in between */
 const CACHE_MODES = ["default", "revalidate", "reload", "none"];
 
-const port = node ? (await import("node:worker_threads")).parentPort : globalThis;
+const port = host?.port ?? globalThis;
 
 let engine = null;
 let sequences = [];
-let diagnosed = {};
+let facts = {}; /* for diagnostics */
+let chunkTokens = 64;
 let lastStats = null;
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
@@ -44,7 +45,7 @@ function number(value, name, fallback) {
 
 /* Sampling as the model's file recommends, where the caller says nothing. */
 function settings(o) {
-    const own = (name) => engine.number(name);
+    const own = (name) => engine.number(NUMBER[name]);
     const stops = typeof o.stop === "string" ? [o.stop] : o.stop ?? [];
     argument(Array.isArray(stops) && stops.every((s) => typeof s === "string" && s !== ""),
              "stop is a text or a list of texts, none of them empty");
@@ -93,7 +94,7 @@ async function breathe() {
     if (performance.now() - rested > BREATH_MS) {
         await new Promise((resolve) => {
             waiting.push(resolve);
-            if (node) {
+            if (host) {
                 setImmediate(() => waiting.shift()());
             } else {
                 channel.port2.postMessage(0);
@@ -207,15 +208,15 @@ async function chunk(q, ids, digest, job) {
 
 /* Appends ids, then runs `then` before anybody else's turn, while the logits are there. */
 async function evaluate(q, ids, job, { digest = false, progress = () => {}, then = () => {} }) {
-    const room = engine.number("context") - q.ids.length;
+    const context = engine.number(NUMBER.context), room = context - q.ids.length;
     if (ids.length > room) {
         throw failure("SLM_ERR_CONTEXT_FULL", `${ids.length} tokens do not fit the ${room} that ` +
-                      `are left of a context of ${engine.number("context")}`);
+                      `are left of a context of ${context}`);
     }
     let result;
-    for (let at = 0; at < ids.length; at += diagnosed.chunk) {
+    for (let at = 0; at < ids.length; at += chunkTokens) {
         await inTurn(job, async () => {
-            const piece = ids.slice(at, at + diagnosed.chunk);
+            const piece = ids.slice(at, at + chunkTokens);
             await chunk(q, piece, digest, job);
             progress(at + piece.length);
             if (at + piece.length === ids.length) {
@@ -227,43 +228,6 @@ async function evaluate(q, ids, job, { digest = false, progress = () => {}, then
     return result;
 }
 
-/* ---- Stop strings ---------------------------------------------------------------------------- */
-
-/* Passes on what no stop string can claim any more. */
-class StopFilter {
-    #stops;
-    #held = "";
-    found = false;
-
-    constructor(stops) {
-        this.#stops = stops;
-    }
-
-    push(text) {
-        const pending = this.#held + text;
-        const hits = this.#stops.map((s) => pending.indexOf(s)).filter((at) => at >= 0);
-        if (hits.length !== 0) {
-            this.found = true;
-            this.#held = "";
-            return pending.slice(0, Math.min(...hits));
-        }
-        let held = 0;
-        for (const stop of this.#stops) {
-            let n = Math.min(stop.length - 1, pending.length);
-            while (n > held && !pending.endsWith(stop.slice(0, n))) {
-                n--;
-            }
-            held = Math.max(held, n);
-        }
-        this.#held = held ? pending.slice(-held) : "";
-        return held ? pending.slice(0, -held) : pending;
-    }
-
-    flush() {
-        return this.#held;
-    }
-}
-
 /* ---- Generation ------------------------------------------------------------------------------ */
 
 /* One text: draws tokens from q after prompt ids until something ends it. */
@@ -271,14 +235,13 @@ class Writer {
     #q;
     #s;
     #job;
-    #filter;
     #text = "";
     #new = [];
     #n = 0;
     #posted = 0;
     #start = performance.now();
     #ready = 0;
-    #hasText = engine.number("hasTokenizer") !== 0;
+    #hasText = engine.number(NUMBER.hasTokenizer) !== 0;
     end = null;
     stats;
 
@@ -286,7 +249,6 @@ class Writer {
         this.#q = q;
         this.#s = s;
         this.#job = job;
-        this.#filter = new StopFilter(s.stops);
     }
 
     async run(promptTokens, ids) {
@@ -345,13 +307,14 @@ class Writer {
         }
         if (this.#hasText) {
             engine.call(engine.wasm.web_decode(this.#q.index, id));
-            this.#text += this.#filter.push(engine.out());
+            const text = engine.out();
+            this.#text += this.#s.filter?.push(text) ?? text;
         }
-        if (this.#filter.found) {
+        if (this.#s.filter?.found) {
             this.end = "stop_string";
         } else if (this.#n === this.#s.maxTokens) {
             this.end = "max_tokens";
-        } else if (this.#q.ids.length === engine.number("context")) {
+        } else if (this.#q.ids.length === engine.number(NUMBER.context)) {
             this.end = "context_full";
         }
     }
@@ -360,7 +323,7 @@ class Writer {
     #finish() {
         if (this.end !== "stop_string" && this.#n > 0) {
             engine.wasm.web_decoder_flush(this.#q.index);
-            this.#text += this.#filter.flush() + engine.out();
+            this.#text += (this.#s.filter?.flush() ?? "") + engine.out();
         }
         this.#post(true);
         lastStats = this.stats;
@@ -385,6 +348,7 @@ class Writer {
 /* request: {prompt} or {messages}, and the session it is for. */
 async function generate(request, options, job) {
     const s = settings(options);
+    s.filter = s.stops.length > 0 ? new (await import("./stop.js")).StopFilter(s.stops) : null;
     if (request.session !== undefined) {
         return (await sessionCalls()).generate(request, options, s, job);
     }
@@ -404,15 +368,6 @@ async function generate(request, options, job) {
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
-function advice(threads, cores) {
-    if (threads > 1 || cores === 1 || isolated) {
-        return null;
-    }
-    return `One of ${cores} processors is used, since the page is not cross-origin isolated: ` +
-           "serve it with the headers Cross-Origin-Opener-Policy: same-origin and " +
-           "Cross-Origin-Embedder-Policy: require-corp, or register slm-isolate.js.";
-}
-
 async function loadModel({ from, options: o, modules }, job) {
     const started = performance.now();
     argument((o.kv ?? "f16") in KV_TYPES, `kv is ${o.kv}; it can be f16, f32 or q8_0`);
@@ -420,13 +375,13 @@ async function loadModel({ from, options: o, modules }, job) {
     argument(CACHE_MODES.includes(cache), `cache is ${o.cache}; ${CACHE_MODES} are possible`);
     argument(o.sequences === undefined || whole(o.sequences, "sequences", 1, 16) > 0,
              "sequences is 0; 1 to 16 are possible");
-    const { threads, cores } = await threadCount(o.threads);
+    const { threads, cores } = threadCount(o.threads);
     const { url, module } = await engineModule(o.wasm, threads, new Map(modules));
     const shared = WebAssembly.Module.imports(module).length !== 0;
     const wanted = { ...o, cache, threads: shared ? threads : 1, kv: KV_TYPES[o.kv ?? "f16"],
                      context: whole(o.context, "context", 0), chunk: whole(o.chunk, "chunk", 0),
                      check: o.check !== false };
-    const helpers = await Helpers.start(shared ? threads - 1 : 0);
+    const helpers = new Helpers(shared ? threads - 1 : 0);
     const reporter = new Reporter((e) => job.event({ progress: e }));
     const make = (pages) => Engine.make(module, pages);
     const loaded = await load(from, make, shared, wanted, reporter, job.signal);
@@ -434,41 +389,24 @@ async function loadModel({ from, options: o, modules }, job) {
     const { size, source } = loaded;
     reporter.tell("load", 0, size);
     await helpers.join(module, engine.memory);
-    sequences = Array.from({ length: engine.number("sequences") },
+    sequences = Array.from({ length: engine.number(NUMBER.sequences) },
                            (_, index) => ({ index, ids: [], pending: [], session: null,
                                             busy: false }));
-    diagnosed = { chunk: wanted.chunk || 64, isolated, advice: advice(threads, cores),
-                  cachedBytes: source.cached,
-                  downloadedBytes: source.redo ? size - source.cached : 0,
-                  cache: source.kept ?? null, cacheNote: source.kept ? null : source.note ?? null };
-    const quality = o.requireQuality
-        ? await requireQuality(from, loaded.file, wanted, job) : null;
-    reporter.tell("load", size, size);
-    diagnosed.loadSeconds = (performance.now() - started) / 1000;
-    return { quality, url, module };
-}
-
-/* The manifest lies beside the model, or where options.manifest says. */
-async function requireQuality({ url }, file, o, job) {
-    const fail = (reason) => failure("SLM_WEB_QUALITY", reason);
-    const place = o.manifest ?? (url === undefined ? undefined : { url: `${url}.quality.json` });
-    if (place === undefined || o.kv !== KV_TYPES.f16) {
-        throw fail(place === undefined ? "requireQuality: options.manifest says where it is"
-                                       : `a cache of ${o.kv} was not measured, one of f16 was`);
-    }
-    const header = new DataView(engine.memory.buffer, file, 128);
-    let text;
-    try {
-        text = await readText(place, o, job.signal);
-    } catch (e) {
-        job.signal.throwIfAborted();
-        throw fail(`the model has no quality manifest: ${e.message}`);
-    }
-    const { proveQuality } = await import("./quality.js");
-    return proveQuality(text, {
-        headerChecksum: hex(header.getBigUint64(120, true)),
+    chunkTokens = wanted.chunk || chunkTokens;
+    const rest = { cachedBytes: source.cached,
+                   downloadedBytes: source.redo ? size - source.cached : 0,
+                   cache: source.kept ?? null,
+                   cacheNote: source.kept ? null : source.note ?? null };
+    facts = { threads, cores, rest };
+    const quality = o.requireQuality ? await (await import("./quality.js")).requireQuality({
+        beside: from.url, place: o.manifest, kv: o.kv ?? "f16", failure,
+        header: engine.bytes(loaded.file, 128).slice(),
+        read: (place) => readText(place, wanted, job.signal),
         digest: (ids) => calls.digest({ ids }, job),
-    }, fail);
+    }) : null;
+    reporter.tell("load", size, size);
+    rest.loadSeconds = (performance.now() - started) / 1000;
+    return { quality, url, module };
 }
 
 async function evaluated(ids, job, digest, result) {
@@ -511,9 +449,9 @@ const calls = {
 
     generate: ({ request, options }, job) => generate(request, options, job),
 
-    diagnostics() {
-        const { chunk: _, ...rest } = diagnosed;
-        return { ...engine.numbers(), ...rest, last: lastStats };
+    async diagnostics() {
+        return (await import("./diagnostics.js")).diagnostics(
+            { engine, hex, isolated, ...facts, rest: { ...facts.rest, last: lastStats } });
     },
 
 };
@@ -523,8 +461,9 @@ let sessions = null;
 /* Calls that sessions alone need: sessions.js. */
 function sessionCalls() {
     sessions ??= import("./sessions.js").then((module) => module.sessionCalls({
-        engine, sequences, aborted, encode, evaluate, freed, inTurn, release, takeSequence,
-        truncate, Writer, freeing: () => new Promise((resolve) => freeing.push(resolve)),
+        aborted, argument, AT, encode, engine, evaluate, failure, freed, inTurn, release, Reporter,
+        sequences, takeSequence, truncate, Writer,
+        freeing: () => new Promise((resolve) => freeing.push(resolve)),
     }));
     return sessions;
 }
@@ -561,7 +500,7 @@ async function serve({ id, call, args, abort }) {
     }
 }
 
-if (node) {
+if (host) {
     port.on("message", serve);
 } else {
     port.onmessage = ({ data }) => serve(data);

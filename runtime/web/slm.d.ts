@@ -240,8 +240,7 @@ export interface Chat {
 }
 
 /** A sequence of tokens with its state. One generation runs in it at a time; another waits. */
-export class Session {
-    private constructor();
+export interface Session {
     /** Tokens in it so far. */
     readonly length: number;
     /** Appends a prompt (it may be "" to go on) and what is generated after it. */

@@ -107,7 +107,7 @@ class Link {
 }
 
 /* Workers of models, and sequences of sessions, that were forgotten. */
-const forgotten = new FinalizationRegistry((end) => end());
+export const forgotten = new FinalizationRegistry((end) => end());
 
 /* ---- Generation ------------------------------------------------------------------------------ */
 
@@ -185,77 +185,7 @@ export class Generation {
     }
 }
 
-const idsOf = (prompt) => typeof prompt === "string" ? prompt : Int32Array.from(prompt);
-
-/* ---- Sessions -------------------------------------------------------------------------------- */
-
-export class Session {
-    #link;
-    #model;
-    #number;
-    #length = 0;
-
-    constructor(link, model, value) {
-        this.#link = link;
-        this.#model = model;
-        this.#number = value.session;
-        this.#note(value);
-        const end = Session.#end(link, this.#number);
-        forgotten.register(this, end);
-    }
-
-    static #end(link, session) {
-        return () => link.call("close", { session }).catch(() => {});
-    }
-
-    #note(value) {
-        this.#length = value.length ?? this.#length;
-        return value;
-    }
-
-    async #call(call, args, options) {
-        return this.#note(await this.#link.call(call, { session: this.#number, ...args }, options));
-    }
-
-    get length() {
-        return this.#length;
-    }
-
-    generate(prompt, options = {}) {
-        return new Generation(this.#link, { session: this.#number, prompt: idsOf(prompt) }, options,
-                              (value) => this.#note(value), this);
-    }
-
-    async append(text, { signal, onProgress, ...options } = {}) {
-        await this.#call("append", { text: idsOf(text), options },
-                         { signal, onEvent: (e) => onProgress?.(e.progress) });
-    }
-
-    logits() {
-        return this.#link.call("sessionLogits", { session: this.#number });
-    }
-
-    ids() {
-        return this.#link.call("sessionIds", { session: this.#number });
-    }
-
-    async truncate(n) {
-        await this.#call("truncate", { n });
-    }
-
-    async fork() {
-        const value = await this.#link.call("fork", { session: this.#number });
-        return new Session(this.#link, this.#model, value);
-    }
-
-    save() {
-        return this.#link.call("save", { session: this.#number });
-    }
-
-    async close() {
-        await this.#link.call("close", { session: this.#number });
-    }
-}
+export const idsOf = (prompt) => typeof prompt === "string" ? prompt : Int32Array.from(prompt);
 
 /* ---- Models ---------------------------------------------------------------------------------- */
 
@@ -334,12 +264,17 @@ export class Slm {
         return this.#link.call("digest", { ids: Int32Array.from(ids) }, { signal });
     }
 
-    async session() {
-        return new Session(this.#link, this, await this.#link.call("session", {}));
+    async #session(call, args) {
+        const { Session } = await import("./session.js");
+        return new Session(this.#link, this, await this.#link.call(call, args));
     }
 
-    async restore(state) {
-        return new Session(this.#link, this, await this.#link.call("restore", { state }));
+    session() {
+        return this.#session("session", {});
+    }
+
+    restore(state) {
+        return this.#session("restore", { state });
     }
 
     diagnostics() {
