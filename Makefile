@@ -202,11 +202,11 @@ wasm: $(WASM_MODULES:%=$(W)/%) ## build the WebAssembly modules into build/wasm/
 dist/%.wasm: $(W)/%.wasm
 	@mkdir -p dist
 	$(Q)cp $< $@
-# esbuild makes the scripts small, and puts engine.js and load.js into those that import them; a
+# esbuild makes the scripts small, and puts engine.js, load.js and opfs.js into those that import them; a
 # visitor waits for a third less. Without it the sources do the same.
 ESBUILD ?= $(shell command -v esbuild)
 WEB_ALL := $(notdir $(wildcard runtime/web/*.js))
-WEB_INLINED := $(if $(ESBUILD),engine.js load.js)
+WEB_INLINED := $(if $(ESBUILD),engine.js load.js opfs.js)
 WEB_FILES := $(filter-out $(WEB_INLINED),$(WEB_ALL))
 dist/%.js: runtime/web/%.js $(WEB_INLINED:%=runtime/web/%)
 	@mkdir -p dist

@@ -8,7 +8,7 @@ done
 printf '\na visitor fetches, gzipped\n'
 grep -v '^#' runtime/web/budget.txt | while read -r limit files; do
     total=0
-    [ ! -e dist/engine.js ] || files="$files engine.js load.js" # not bundled
+    [ ! -e dist/engine.js ] || files="$files engine.js load.js opfs.js" # not bundled
     for file in $files; do
         total=$((total + $(gzip -9nc "dist/$file" | wc -c)))
     done

@@ -3,6 +3,9 @@
  */
 import { forgotten, Generation, idsOf } from "./slm.js";
 
+/* Apart, since it must not hold the session itself. */
+const ending = (link, session) => () => link.call("close", { session }).catch(() => {});
+
 export class Session {
     #link;
     #model;
@@ -14,12 +17,7 @@ export class Session {
         this.#model = model;
         this.#number = value.session;
         this.#note(value);
-        const end = Session.#end(link, this.#number);
-        forgotten.register(this, end);
-    }
-
-    static #end(link, session) {
-        return () => link.call("close", { session }).catch(() => {});
+        forgotten.register(this, ending(link, this.#number));
     }
 
     #note(value) {

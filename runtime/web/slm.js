@@ -208,8 +208,6 @@ function sendable(source) {
 const cacheCall = (name) => async (...args) => (await import("./cache.js"))[name](...args);
 
 export class Slm {
-    static cache = Object.fromEntries(
-        ["list", "find", "delete", "clear", "estimate"].map((name) => [name, cacheCall(name)]));
     quality = null;
     chat;
     #link;
@@ -286,3 +284,6 @@ export class Slm {
         this.#link.close();
     }
 }
+
+Slm.cache = Object.fromEntries(
+    ["list", "find", "delete", "clear", "estimate"].map((name) => [name, cacheCall(name)]));
