@@ -176,7 +176,8 @@ LDFLAGS_threads := --import-memory --shared-memory --initial-memory=1048576 \
 # Small: -Os for kernels, whose loops say themselves what is unrolled (-O2 adds a tenth and no
 # speed, -Oz costs a quarter of it), -Oz elsewhere. wasm.c must not have its loops turned into calls
 # of themselves.
-wasm_opt = $(if $(filter-out runtime/kernels/kv.c,$(filter runtime/kernels/% runtime/base/mathf.c,$1)),-Os,-Oz) \
+wasm_opt = $(if $(filter-out runtime/kernels/kv.c,\
+        $(filter runtime/kernels/% runtime/base/mathf.c,$1)),-Os,-Oz) \
     $(if $(filter runtime/port/wasm.c,$1),-fno-builtin,-flto)
 define wasm_objects # FOLDER FLAGS
 $(W)/$1/%.o: %.c
@@ -202,8 +203,8 @@ wasm: $(WASM_MODULES:%=$(W)/%) ## build the WebAssembly modules into build/wasm/
 dist/%.wasm: $(W)/%.wasm
 	@mkdir -p dist
 	$(Q)cp $< $@
-# esbuild makes the scripts small, and puts engine.js, load.js and opfs.js into those that import them; a
-# visitor waits for a third less. Without it the sources do the same.
+# esbuild makes the scripts small, and puts engine.js, load.js and opfs.js into those that import
+# them; a visitor waits for a third less. Without it the sources do the same.
 ESBUILD ?= $(shell command -v esbuild)
 WEB_ALL := $(notdir $(wildcard runtime/web/*.js))
 WEB_INLINED := $(if $(ESBUILD),engine.js load.js opfs.js)

@@ -27,6 +27,9 @@ const modules = new Map();
 
 const unloaded = () => new SlmError("SLM_WEB_UNLOADED", "the model has been unloaded");
 
+/* Browsers do not say why. */
+const NO_WORKER = "it must come from the page's origin, and with its Cross-Origin-Embedder-Policy";
+
 /* Calls to a worker and their answers. */
 class Link {
     #worker;
@@ -40,7 +43,7 @@ class Link {
         const failed = (e) => {
             e.preventDefault?.();
             link.close(new SlmError("SLM_WEB_WORKER",
-                                    `${url}: ${e.message ?? "cannot be run here"}`));
+                                    `${url} cannot be run: ${e.message ?? NO_WORKER}`));
         };
         try {
             link.#worker = new W(url, { type: "module" });

@@ -175,6 +175,24 @@ await test("the end of the context ends the text", async () => {
     assert.equal(kvBlocksUsed, 1);
 });
 
+await test("addresses beyond 2 GiB, in memory that nothing is written to", async () => {
+    const path = native.model("Q4_K_M");
+    const model = await Slm.load(path, { context: 700000, kv: "f32", sequences: 1 });
+    assert.ok((await model.diagnostics()).memoryBytes > 2.5 * 2 ** 30);
+    const g = model.generate(prompt, { maxTokens: 4, temperature: 0, digest: true });
+    await g.text();
+    const want = native.run(path, prompt, "-n", "4", "--temp", "0", "--kv", "f32");
+    assert.equal(g.digest, want.digest);
+    assert.equal(await model.detokenize(await model.tokenize("Zoë")), "Zoë");
+    const s = await model.session();
+    await s.append(prompt.repeat(4));
+    const state = await s.save();
+    await s.close();
+    assert.equal((await model.restore(state)).length, s.length);
+    assert.ok(process.memoryUsage().rss < 2 ** 30);
+    await model.unload();
+});
+
 await test("errors have codes", async () => {
     const path = native.model("Q4_K_M");
     const bytes = readFileSync(path);
