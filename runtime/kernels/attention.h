@@ -12,12 +12,19 @@
 
 #include "kernels/float_ops.h"
 
+#ifdef SMALL_CODE
+#define STEPS_TOGETHER 1
+#else
+#define STEPS_TOGETHER 2 /* steps of a tile between two looks at what to fetch */
+#endif
+
 enum {
     ATTEND_QUERIES = 64, /* at most so many together */
     ATTEND_PIECE = 64,   /* dimensions turned into f32 at a time */
     ATTEND_FEW = 4,      /* up to so many queries, F16 rows are converted as they are used */
+    ATTEND_CHUNKS = 4,   /* and so many chunks go through each step together */
     MAX_HEAD_DIM = 1024,
-    QUERY_FLOATS = 2 * SLM_KV_BLOCK /* of a query's scratch, beside its output */
+    QUERY_FLOATS = (ATTEND_CHUNKS + 1) * SLM_KV_BLOCK /* of a query's scratch, beside its output */
 };
 static_assert((ATTEND_PIECE * SLM_KV_BLOCK + 8 * (MAX_HEAD_DIM + QUERY_FLOATS)) * sizeof(float) <=
                   SLM_MATMUL_SCRATCH,
@@ -26,7 +33,7 @@ static_assert((ATTEND_PIECE * SLM_KV_BLOCK + 8 * (MAX_HEAD_DIM + QUERY_FLOATS)) 
 typedef struct query {
     const float *q;
     float *o;            /* padded to 16 */
-    float *score;        /* of the chunk's positions, then their probabilities */
+    float *score;        /* of the chunks' positions, then their probabilities */
     float *sum;          /* 16 lanes */
     uint32_t begin, end; /* positions that it sees */
 } query;
@@ -50,11 +57,38 @@ INLINE vf row_vector(bool halves, const rows *r, uint32_t step, uint32_t v)
     return halves ? vf_load_halves(row + (size_t)v * VL * 2) : vf_load(row + (size_t)v * VB);
 }
 
+INLINE void fetch(const uint8_t *p, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += SLM_LINE_BYTES) {
+        __builtin_prefetch(p + i, 0, 2);
+    }
+}
+
+INLINE void tile_step(bool halves, uint32_t n_queries, uint32_t n_vectors, const rows *r,
+                      uint32_t first, uint32_t step, const float *const scalar[4], vf sum[4][4])
+{
+    vf row[4];
+    UNROLL for (uint32_t v = 0; v < n_vectors; v++)
+    {
+        row[v] = row_vector(halves, r, step, first + v);
+    }
+    UNROLL for (uint32_t q = 0; q < n_queries; q++)
+    {
+        vf x = vf_splat(scalar[q][step]);
+        UNROLL for (uint32_t v = 0; v < n_vectors; v++)
+        {
+            vf product = x * row[v];
+            sum[q][v] = sum[q][v] + product;
+        }
+    }
+}
+
 INLINE void outer_tile(bool halves, uint32_t n_queries, uint32_t n_vectors, const rows *r,
                        uint32_t first, const float *const scalar[4], float *const out[4])
 {
     vf sum[4][4];
     size_t next_bytes = r->next && first == 0 ? r->next_bytes : 0;
+    uint32_t i = 0;
     UNROLL for (uint32_t q = 0; q < n_queries; q++)
     {
         UNROLL for (uint32_t v = 0; v < n_vectors; v++)
@@ -62,25 +96,18 @@ INLINE void outer_tile(bool halves, uint32_t n_queries, uint32_t n_vectors, cons
             sum[q][v] = vf_load(out[q] + (first + v) * VL);
         }
     }
-    NO_UNROLL for (uint32_t i = 0; i < r->n_steps; i++)
+    NO_UNROLL for (; i + STEPS_TOGETHER <= r->n_steps; i += STEPS_TOGETHER)
     {
-        vf row[4];
-        for (size_t b = i * next_bytes; b < (i + 1) * next_bytes; b += SLM_LINE_BYTES) {
-            __builtin_prefetch(r->next + b, 0, 2);
-        }
-        UNROLL for (uint32_t v = 0; v < n_vectors; v++)
+        fetch(r->next + i * next_bytes, STEPS_TOGETHER * next_bytes);
+        UNROLL for (uint32_t k = 0; k < STEPS_TOGETHER; k++)
         {
-            row[v] = row_vector(halves, r, i, first + v);
+            tile_step(halves, n_queries, n_vectors, r, first, i + k, scalar, sum);
         }
-        UNROLL for (uint32_t q = 0; q < n_queries; q++)
-        {
-            vf x = vf_splat(scalar[q][i]);
-            UNROLL for (uint32_t v = 0; v < n_vectors; v++)
-            {
-                vf product = x * row[v];
-                sum[q][v] = sum[q][v] + product;
-            }
-        }
+    }
+    NO_UNROLL for (; i < r->n_steps; i++)
+    {
+        fetch(r->next + i * next_bytes, next_bytes);
+        tile_step(halves, n_queries, n_vectors, r, first, i, scalar, sum);
     }
     UNROLL for (uint32_t q = 0; q < n_queries; q++)
     {
@@ -91,12 +118,13 @@ INLINE void outer_tile(bool halves, uint32_t n_queries, uint32_t n_vectors, cons
     }
 }
 
-/* Many queries: two vectors a query; one query: four, so that enough sums are under way. */
+/* Many queries: two vectors a query, or four with as many registers as that takes; one query: four,
+ * so that enough sums are under way. */
 INLINE void outer_queries(bool halves, uint32_t n_queries, const rows *r,
                           const float *const scalar[4], float *const out[4])
 {
     uint32_t v = 0;
-    for (; n_queries == 1 && v + 4 <= r->n_vectors; v += 4) {
+    for (; (n_queries == 1 || VL == 16) && v + 4 <= r->n_vectors; v += 4) {
         outer_tile(halves, n_queries, 4, r, v, scalar, out);
     }
     for (; v + 2 <= r->n_vectors; v += 2) {
@@ -204,17 +232,18 @@ static void value_rows(uint32_t kv_type, const uint8_t *head, uint32_t head_dim,
 /* ---- One chunk of positions -------------------------------------------------------------------
  */
 
-/* Calls for tiles of up to four queries: n queries from s on, scalars and sums of piece d0. */
+/* Calls for tiles of up to four queries: n queries from s on, scalars and sums of piece d0. at: the
+ * scores of the first position, for values, or of the chunk. */
 INLINE void outer_all(bool keys, bool halves, const query *s, uint32_t n, rows *r, uint32_t d0,
-                      uint32_t first)
+                      uint32_t at)
 {
     for (uint32_t k = 0; k < n; k += 4, r->next = NULL) {
         uint32_t here = n - k < 4 ? n - k : 4;
         const float *scalar[4] = {NULL};
         float *out[4] = {NULL};
         for (uint32_t i = 0; i < here; i++) {
-            scalar[i] = keys ? s[k + i].q + d0 : s[k + i].score + first;
-            out[i] = keys ? s[k + i].score : s[k + i].o + d0;
+            scalar[i] = keys ? s[k + i].q + d0 : s[k + i].score + at;
+            out[i] = keys ? s[k + i].score + at : s[k + i].o + d0;
         }
         if (halves) {
             outer_halves(here, r, scalar, out);
@@ -224,46 +253,48 @@ INLINE void outer_all(bool keys, bool halves, const query *s, uint32_t n, rows *
     }
 }
 
-/* score_i = sum over d of q_d k_id, for the chunk's positions below hi and perhaps more. */
+/* score_i = sum over d of q_d k_id, for the chunk's positions below hi and perhaps more. at: the
+ * chunk's place among the scores. */
 static void scores(const slm_attention_args *a, const query *s, uint32_t n, const uint8_t *head,
-                   const uint8_t *next, uint32_t hi, float *buffer)
+                   const uint8_t *next, uint32_t hi, uint32_t at, float *buffer)
 {
     rows r = {head, SLM_KV_BLOCK * sizeof(float), a->head_dim, round_up_u32(hi, 16) / VL, next, 0};
     r.next_bytes = slm_kv_head_bytes(a->kv_type, a->head_dim) * SLM_KV_BLOCK / a->head_dim;
     for (uint32_t k = 0; k < n; k++) {
-        memset(s[k].score, 0, SLM_KV_BLOCK * sizeof(float));
+        memset(s[k].score + at, 0, SLM_KV_BLOCK * sizeof(float));
     }
     if (a->kv_type == SLM_KV_F32) {
-        outer_all(true, false, s, n, &r, 0, 0);
+        outer_all(true, false, s, n, &r, 0, at);
         return;
     }
     if (a->kv_type == SLM_KV_F16 && n <= ATTEND_FEW) {
         r.row_bytes = SLM_KV_BLOCK * 2;
-        outer_all(true, true, s, n, &r, 0, 0);
+        outer_all(true, true, s, n, &r, 0, at);
         return;
     }
     for (uint32_t d = 0; d < a->head_dim; d += ATTEND_PIECE) {
         r.n_steps = a->head_dim - d < ATTEND_PIECE ? a->head_dim - d : ATTEND_PIECE;
         r.data = (const uint8_t *)buffer;
         key_rows(a->kv_type, head, a->head_dim, d, r.n_steps, buffer);
-        outer_all(true, false, s, n, &r, d, 0);
+        outer_all(true, false, s, n, &r, d, at);
     }
 }
 
 /* o_d += sum over positions first..last-1 of p_i v_id. */
 static void add_values(const slm_attention_args *a, const query *s, uint32_t n, const uint8_t *head,
-                       const uint8_t *next, uint32_t first, uint32_t last, float *buffer)
+                       const uint8_t *next, uint32_t first, uint32_t last, uint32_t at,
+                       float *buffer)
 {
     size_t head_bytes = slm_kv_head_bytes(a->kv_type, a->head_dim);
     rows r = {head + first * head_bytes, head_bytes, last - first,
               a->head_dim / VL,          next,       head_bytes};
     bool whole = a->head_dim % 16 == 0;
     if (whole && a->kv_type == SLM_KV_F32) {
-        outer_all(false, false, s, n, &r, 0, first);
+        outer_all(false, false, s, n, &r, 0, at + first);
         return;
     }
     if (whole && a->kv_type == SLM_KV_F16 && n <= ATTEND_FEW) {
-        outer_all(false, true, s, n, &r, 0, first);
+        outer_all(false, true, s, n, &r, 0, at + first);
         return;
     }
     r.row_bytes = ATTEND_PIECE * sizeof(float);
@@ -272,7 +303,7 @@ static void add_values(const slm_attention_args *a, const query *s, uint32_t n, 
         uint32_t here = a->head_dim - d < ATTEND_PIECE ? a->head_dim - d : ATTEND_PIECE;
         value_rows(a->kv_type, head, a->head_dim, d, here, first, last, buffer);
         r.n_vectors = round_up_u32(here, 16) / VL;
-        outer_all(false, false, s, n, &r, d, first);
+        outer_all(false, false, s, n, &r, d, at + first);
     }
 }
 
@@ -284,28 +315,27 @@ INLINE vu visible_lanes(uint32_t i, uint32_t first, uint32_t last)
     return (vu)(position < vu_splat(last - first));
 }
 
-/* Scores become scaled, capped and -inf where masked; returns the largest. */
-INLINE float finish_scores(const slm_attention_args *a, const query *s, uint32_t first,
-                           uint32_t last)
+/* A chunk's scores become scaled, capped and -inf where masked; returns the largest. */
+INLINE float finish_scores(const slm_attention_args *a, float *score, uint32_t first, uint32_t last)
 {
     vf max = vf_splat(-__builtin_inff());
     for (uint32_t i = 0; i < SLM_KV_BLOCK; i += VL) {
-        vf x = vf_load(s->score + i) * vf_splat(a->scale);
+        vf x = vf_load(score + i) * vf_splat(a->scale);
         if (a->softcap != 0.0f) {
             x = vf_splat(a->softcap) * vf_tanh(x / vf_splat(a->softcap));
         }
         vu mask = visible_lanes(i, first, last);
         x = (vf)(((vu)x & mask) | (vu_splat(0xff800000u) & ~mask));
-        vf_store(s->score + i, x);
+        vf_store(score + i, x);
         max = vf_max(x, max);
     }
     return vf_largest(max);
 }
 
-/* Scores become probabilities relative to the new maximum; what was summed before is scaled by c.
- */
-INLINE void finish_query(const query *s, uint32_t first, uint32_t last, float max, float c,
-                         uint32_t ld)
+/* A chunk's scores become probabilities relative to the new maximum, added to those before, which
+ * are scaled by c. */
+INLINE void finish_query(const query *s, float *score, uint32_t first, uint32_t last, float max,
+                         float c)
 {
     lanes sum = lanes_load(s->sum);
     UNROLL for (int v = 0; v < GROUP_VECTORS; v++)
@@ -316,14 +346,19 @@ INLINE void finish_query(const query *s, uint32_t first, uint32_t last, float ma
         UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
         {
             uint32_t at = i + v * VL;
-            vf p = vf_exp(vf_load(s->score + at) - vf_splat(max));
+            vf p = vf_exp(vf_load(score + at) - vf_splat(max));
             p = (vf)((vu)p & visible_lanes(at, first, last));
-            vf_store(s->score + at, p);
+            vf_store(score + at, p);
             sum.v[v] = sum.v[v] + p;
         }
     }
     lanes_store(s->sum, sum);
-    for (uint32_t d = 0; c != 1.0f && d < ld; d += VL) { /* o is never -0, so 1 changes nothing */
+}
+
+/* What was summed before is scaled by c. o is never -0, so that 1 changes nothing. */
+INLINE void scale_output(const query *s, float c, uint32_t ld)
+{
+    for (uint32_t d = 0; c != 1.0f && d < ld; d += VL) {
         vf scaled = vf_load(s->o + d) * vf_splat(c);
         vf_store(s->o + d, scaled + vf_splat(0.0f));
     }
@@ -337,34 +372,69 @@ INLINE const uint8_t *head_of(const slm_attention_args *a, const uint8_t *pool, 
                                   kv_head * slm_kv_head_bytes(a->kv_type, a->head_dim));
 }
 
-/* Chunk number `chunk` for n queries, of which the union sees positions lo..hi-1 of it. max: the
- * queries' running maxima; change: room for as many floats and a vector. */
-static void attend_chunk(const slm_attention_args *a, uint32_t kv_head, uint32_t chunk,
-                         const query *s, uint32_t n, uint32_t lo, uint32_t hi, float *max,
-                         float *change, float *buffer)
+/* The positions first..last-1 of the chunk from p0 on that lie within begin..end-1. */
+typedef struct span {
+    uint32_t first, last;
+} span;
+
+INLINE span visible_part(uint32_t begin, uint32_t end, uint32_t p0)
 {
-    uint32_t p0 = chunk * SLM_KV_BLOCK, ld = round_up_u32(a->head_dim, 16);
-    uint32_t first[ATTEND_QUERIES], last[ATTEND_QUERIES];
-    bool more = s[n - 1].end > p0 + SLM_KV_BLOCK;
-    const uint8_t *next = more ? head_of(a, a->k, kv_head, chunk + 1) : NULL;
-    scores(a, s, n, head_of(a, a->k, kv_head, chunk), next, hi, buffer);
-    for (uint32_t k = 0; k < n; k++) {
-        first[k] = s[k].begin > p0 ? s[k].begin - p0 : 0;
-        last[k] = s[k].end <= p0 ? 0 : s[k].end - p0 < SLM_KV_BLOCK ? s[k].end - p0 : SLM_KV_BLOCK;
-        first[k] = first[k] < last[k] ? first[k] : last[k];
-        float here = finish_scores(a, &s[k], first[k], last[k]);
-        float before = max[k];
-        max[k] = here > before ? here : before;
-        change[k] = before - max[k];
+    uint32_t last = end <= p0 ? 0 : end - p0 < SLM_KV_BLOCK ? end - p0 : SLM_KV_BLOCK;
+    uint32_t first = begin > p0 ? begin - p0 : 0;
+    return (span){first < last ? first : last, last};
+}
+
+/* Scores of n_chunks chunks become probabilities. max: the queries' running maxima. change: becomes
+ * what each chunk scales the output before it by; with room for a vector behind it. */
+static void finish_chunks(const slm_attention_args *a, uint32_t chunk, uint32_t n_chunks,
+                          const query *s, uint32_t n, float *max, float *change)
+{
+    float maxima[ATTEND_QUERIES];
+    uint32_t p0 = chunk * SLM_KV_BLOCK, all = n_chunks * n;
+    for (uint32_t i = 0, at = 0; i < all; at += SLM_KV_BLOCK) {
+        for (uint32_t k = 0; k < n; k++, i++) {
+            span seen = visible_part(s[k].begin, s[k].end, p0 + at);
+            float here = finish_scores(a, s[k].score + at, seen.first, seen.last), before = max[k];
+            max[k] = maxima[i] = here > before ? here : before;
+            change[i] = before - maxima[i];
+        }
     }
-    for (uint32_t k = 0; k < n; k += VL) {
-        vf_store(change + k, vf_exp(vf_load(change + k)));
+    for (uint32_t i = 0; i < all; i += VL) {
+        vf_store(change + i, vf_exp(vf_load(change + i)));
     }
-    for (uint32_t k = 0; k < n; k++) {
-        finish_query(&s[k], first[k], last[k], max[k], change[k], ld);
+    for (uint32_t i = 0, at = 0; i < all; at += SLM_KV_BLOCK) {
+        for (uint32_t k = 0; k < n; k++, i++) {
+            span seen = visible_part(s[k].begin, s[k].end, p0 + at);
+            finish_query(&s[k], s[k].score + at, seen.first, seen.last, maxima[i], change[i]);
+        }
     }
-    next = more ? head_of(a, a->v, kv_head, chunk + 1) : NULL;
-    add_values(a, s, n, head_of(a, a->v, kv_head, chunk), next, lo, hi, buffer);
+}
+
+/* Chunks chunk.. for n queries that all see some of each. */
+static void attend_chunks(const slm_attention_args *a, uint32_t kv_head, uint32_t chunk,
+                          uint32_t n_chunks, const query *s, uint32_t n, float *max, float *change,
+                          float *buffer)
+{
+    uint32_t ld = round_up_u32(a->head_dim, 16), end = s[n - 1].end;
+    for (uint32_t i = 0; i < n_chunks; i++) {
+        uint32_t p0 = (chunk + i) * SLM_KV_BLOCK;
+        bool more = end > p0 + SLM_KV_BLOCK;
+        const uint8_t *next = more ? head_of(a, a->k, kv_head, chunk + i + 1) : NULL;
+        scores(a, s, n, head_of(a, a->k, kv_head, chunk + i), next, visible_part(0, end, p0).last,
+               i * SLM_KV_BLOCK, buffer);
+    }
+    finish_chunks(a, chunk, n_chunks, s, n, max, change);
+    for (uint32_t i = 0; i < n_chunks; i++) {
+        uint32_t p0 = (chunk + i) * SLM_KV_BLOCK;
+        bool more = end > p0 + SLM_KV_BLOCK;
+        const uint8_t *next = more ? head_of(a, a->v, kv_head, chunk + i + 1) : NULL;
+        span seen = visible_part(s[0].begin, end, p0);
+        for (uint32_t k = 0; k < n; k++) {
+            scale_output(&s[k], change[i * n + k], ld);
+        }
+        add_values(a, s, n, head_of(a, a->v, kv_head, chunk + i), next, seen.first, seen.last,
+                   i * SLM_KV_BLOCK, buffer);
+    }
 }
 
 /* ---- All chunks -------------------------------------------------------------------------------
@@ -386,13 +456,6 @@ INLINE size_t query_place(const slm_attention_args *a, uint32_t kv_head, uint32_
     uint32_t per_token = a->n_heads / a->n_kv_heads;
     return (t0 + k / per_token) * a->q_stride +
            (size_t)(kv_head * per_token + k % per_token) * a->head_dim;
-}
-
-INLINE void fetch(const uint8_t *p, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i += SLM_LINE_BYTES) {
-        __builtin_prefetch(p + i, 0, 2);
-    }
 }
 
 static void finish(const slm_attention_args *a, const query *s, float *out)
@@ -420,8 +483,8 @@ static void attend(const slm_attention_args *a, uint32_t kv_head, uint32_t t0, u
         uint32_t t = t0 + (k0 + k) / per_token;
         s[k] = (query){.q = a->q + query_place(a, kv_head, t0, k0 + k),
                        .score = space,
-                       .sum = space + SLM_KV_BLOCK,
-                       .o = space + 2 * SLM_KV_BLOCK,
+                       .sum = space + ATTEND_CHUNKS * SLM_KV_BLOCK,
+                       .o = space + QUERY_FLOATS,
                        .begin = begin_of(a, t),
                        .end = end_of(a, t)};
         memset(s[k].sum, 0, 16 * sizeof(float));
@@ -431,17 +494,21 @@ static void attend(const slm_attention_args *a, uint32_t kv_head, uint32_t t0, u
     uint32_t lo = 0, hi = 0, p0 = begin_of(a, t0 + k0 / per_token) / SLM_KV_BLOCK * SLM_KV_BLOCK;
     fetch(head_of(a, a->k, kv_head, p0 / SLM_KV_BLOCK), head_bytes * SLM_KV_BLOCK);
     fetch(head_of(a, a->v, kv_head, p0 / SLM_KV_BLOCK), head_bytes * SLM_KV_BLOCK);
-    for (; p0 < end_of(a, t0 + (k0 + n - 1) / per_token); p0 += SLM_KV_BLOCK) {
+    while (p0 < s[n - 1].end) {
         while (s[lo].end <= p0) {
             lo++;
         }
         while (hi < n && s[hi].begin < p0 + SLM_KV_BLOCK) {
             hi++;
         }
-        uint32_t first = s[lo].begin > p0 ? s[lo].begin - p0 : 0;
-        uint32_t last = s[hi - 1].end - p0 < SLM_KV_BLOCK ? s[hi - 1].end - p0 : SLM_KV_BLOCK;
-        attend_chunk(a, kv_head, p0 / SLM_KV_BLOCK, s + lo, hi - lo, first, last, max + lo,
-                     change + lo, buffer);
+        uint32_t n_chunks = 1;
+        while (n_chunks < ATTEND_CHUNKS && hi - lo <= ATTEND_FEW && hi == n &&
+               s[lo].end > p0 + n_chunks * SLM_KV_BLOCK) {
+            n_chunks++;
+        }
+        attend_chunks(a, kv_head, p0 / SLM_KV_BLOCK, n_chunks, s + lo, hi - lo, max + lo, change,
+                      buffer);
+        p0 += n_chunks * SLM_KV_BLOCK;
     }
     for (uint32_t k = 0; k < n; k++) {
         finish(a, &s[k], a->out + query_place(a, kv_head, t0, k0 + k));
