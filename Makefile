@@ -75,7 +75,7 @@ SCRIPTS = $(shell git ls-files --cached --others --exclude-standard '*.sh' .ci/r
 .SECONDARY:
 .DELETE_ON_ERROR:
 .PHONY: all tests demo gate test test-unit test-kernels test-cli test-golden test-fuzz test-web \
-    test-surface asan bench fuzz fuzzers wasm dist lint format install uninstall clean help
+    test-surface asan bench fuzz fuzzers wasm dist serve lint format install uninstall clean help
 
 all: $(TOOLS) $(LIB) ## build every command into bin/
 tests: all $(UNIT_TESTS) $(KERNEL_TESTS) $(FUZZ_REPLAY)
@@ -218,6 +218,10 @@ dist/%: runtime/web/%
 	@mkdir -p dist
 	$(Q)cp $< $@
 
+dist/demo/%: runtime/web/demo/%
+	@mkdir -p dist/demo
+	$(Q)cp $< $@
+
 dist/LICENSE: LICENSE
 	@mkdir -p dist
 	$(Q)cp $< $@
@@ -227,9 +231,10 @@ dist/package.json: runtime/web/package.json runtime/include/slm.h
 	$(Q)sed 's/@VERSION@/$(VERSION)/' $< >$@
 
 DIST := $(WASM_MODULES:%=dist/%) $(WEB_FILES:%=dist/%) \
-    dist/slm.d.ts dist/package.json dist/README.md dist/LICENSE
+    dist/slm.d.ts dist/package.json dist/README.md dist/LICENSE \
+    $(patsubst runtime/web/%,dist/%,$(wildcard runtime/web/demo/*))
 dist: $(DIST) ## what a web page needs, in dist/, with its sizes
-	@scripts/sizes.sh $(DIST)
+	@scripts/sizes.sh $(filter-out dist/demo/%,$(DIST))
 
 # ---- Trying and testing --------------------------------------------------------------------------
 demo: ## install what is missing, then show it all at work (SLM_NO_INSTALL=1: only check)
@@ -237,6 +242,12 @@ demo: ## install what is missing, then show it all at work (SLM_NO_INSTALL=1: on
 
 gate: all ## measure the demo model, quantized, and apply the quality gate to it
 	@scripts/gate.sh
+
+PORT ?= 8080
+serve: all $(DIST) ## the demo page at http://localhost:8080/ (PORT=), with the demo model
+	@scripts/gate.sh build/gate >/dev/null || echo "the demo model did not pass its gate"
+	@node scripts/serve.mjs --port $(PORT) --open /demo/?model=/models/tinystories-q4km.slm \
+	    dist models=build/gate
 
 export SLM_SHARED
 

@@ -1,0 +1,305 @@
+/* page.mjs - the demo page in headless Chromium, as `make serve` serves it: what a visitor is asked
+ * before a download, progress, text and digest as slm-run gives them, stop, cache, chat, quality;
+ * accessibility by axe-core where it is installed. Skipped where there is no Chromium.
+ *
+ *     node tests/web/page.mjs [PART_OF_A_NAME] [FOLDER_FOR_SCREENSHOTS]
+ */
+import assert from "node:assert/strict";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { serve } from "../../scripts/serve.mjs";
+import { Browser, findBrowser } from "./chromium.mjs";
+import * as native from "./native.mjs";
+import { finish, test } from "./tap.mjs";
+
+const [, , only = "", pictures] = process.argv;
+const chromium = findBrowser();
+const models = join(native.folder, "models");
+let browser, site, bare, size, q4;
+if (chromium) {
+    mkdirSync(models);
+    q4 = join(models, "tiny.slm");
+    copyFileSync(native.model("Q4_K_M"), q4);
+    native.gate(q4);
+    copyFileSync(native.chatModel(), join(models, "chat.slm"));
+    copyFileSync(native.model("Q4_K"), join(models, "wrong.slm"));
+    copyFileSync(`${q4}.quality.json`, join(models, "wrong.slm.quality.json"));
+    size = native.bytes(q4).length;
+    site = await serve(["dist", `models=${models}`]);
+    bare = await serve(["dist", `models=${models}`], { isolated: false });
+    browser = new Browser(chromium, join(native.folder, "profile"));
+}
+
+const inPage = (name, body) => name.includes(only) &&
+    test(name, () => chromium ? body() : "no Chromium is installed");
+const grouped = new Intl.NumberFormat("en");
+
+/* ---- What tests do in the page --------------------------------------------------------------- */
+
+async function open(query = "", origin = site.origin) {
+    const page = await browser.open(`${origin}/demo/${query}`);
+    await page.run(() => {
+        globalThis.violations = [];
+        document.addEventListener("securitypolicyviolation", (e) =>
+            violations.push(`${e.violatedDirective} ${e.blockedURI}`));
+    });
+    return page;
+}
+
+/* Waits until `check`, run in the page, gives something true; gives that. */
+async function until(page, check, ...args) {
+    let got;
+    for (let tries = 0; tries < 1200; tries++) {
+        got = await page.run(check, ...args);
+        if (got) {
+            return got;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    throw new Error(`never: ${check}\n${await page.run(() => document.body.innerText)}`);
+}
+
+const click = (page, id) => page.run((id) => document.getElementById(id).click(), id);
+const text = (page, id) => page.run((id) => document.getElementById(id).textContent, id);
+const shown = (page, id) => page.run((id) => document.getElementById(id).checkVisibility(), id);
+const set = (page, values) => page.run((values) => {
+    for (const [id, value] of Object.entries(values)) {
+        document.getElementById(id).value = value;
+    }
+}, values);
+
+async function load(page) {
+    await until(page, () => document.getElementById("offer").checkVisibility());
+    await click(page, "load");
+    await until(page, () => document.getElementById("loaded").checkVisibility() ||
+                            document.getElementById("error").textContent);
+}
+
+/* Starts, waits for the end, gives what the last article shows. */
+async function write(page, button = "go") {
+    await click(page, button);
+    await until(page, () => !document.getElementById("stop").disabled ||
+                            document.querySelector("#log article:last-child footer"));
+    await until(page, () => document.getElementById("stop").disabled);
+    return page.run(() => {
+        const article = document.querySelector("#log article:last-child");
+        return { text: article.children[1].textContent, end: article.lastChild.textContent };
+    });
+}
+
+async function picture(page, name, width, height, scheme) {
+    const send = (method, params) => browser.send(method, params, page.session);
+    await send("Emulation.setDeviceMetricsOverride",
+               { width, height, deviceScaleFactor: 1, mobile: width < 600 });
+    await send("Emulation.setEmulatedMedia",
+               { features: [{ name: "prefers-color-scheme", value: scheme }] });
+    const fits = await page.run(() => document.documentElement.scrollWidth <= innerWidth);
+    assert.ok(fits, `${name}: wider than the window`);
+    if (pictures) {
+        const { data } = await send("Page.captureScreenshot", { captureBeyondViewport: true });
+        writeFileSync(join(pictures, `${name}.png`), Buffer.from(data, "base64"));
+    }
+}
+
+/* axe-core, from AXE_CORE, the project's node_modules, or where Node looks for packages. */
+function findAxe() {
+    try {
+        const { resolve } = createRequire(import.meta.url);
+        return process.env.AXE_CORE ?? resolve("axe-core/axe.min.js");
+    } catch {
+        return null;
+    }
+}
+
+/* ---- Tests ----------------------------------------------------------------------------------- */
+
+const tiny = "?model=/models/tiny.slm", fox = "once upon a time there was a little fox who";
+const options = { temperature: "0.8", topK: "40", seed: "11", maxTokens: "64" };
+const flags = ["-n", "64", "--temp", "0.8", "--top-k", "40", "--seed", "11"];
+
+await inPage("nothing is fetched before consent to the exact size", async () => {
+    const page = await open(tiny);
+    await until(page, () => document.getElementById("offer").checkVisibility());
+    const offer = await text(page, "offer-text");
+    assert.ok(offer.includes(`(${grouped.format(size)} bytes) are to be downloaded`), offer);
+    assert.match(offer, /llama, 2,623,744 parameters/);
+    const fetched = await page.run(() => performance.getEntriesByType("resource")
+        .filter((e) => e.name.includes(".slm")).reduce((n, e) => n + e.encodedBodySize, 0));
+    assert.ok(fetched < 1000, `${fetched} bytes`);
+    await click(page, "decline");
+    assert.equal(await shown(page, "offer"), false);
+    assert.deepEqual(await page.run(() => violations), []);
+    await page.close();
+});
+
+await inPage("text and digest are those of slm-run, twice; badges, speed, quality", async () => {
+    const page = await open(tiny);
+    await load(page);
+    assert.match(await text(page, "badges"), /threads?.*SIMD.*isolated.*quality holds/);
+    assert.match(await text(page, "quality-summary"), /passed, and it holds here/);
+    const rows = await page.run(() => document.querySelectorAll("#gates tr").length);
+    assert.equal(rows, JSON.parse(native.bytes(`${q4}.quality.json`)).gates.length);
+    await set(page, { ...options, prompt: fox });
+    const want = native.run(q4, fox, ...flags);
+    for (const [button, same] of [["go", ""], ["again", "\u2013 equal to the run before"]]) {
+        const got = await write(page, button);
+        assert.equal(got.text, fox + want.text);
+        assert.equal(await text(page, "digest-value"), want.digest);
+        assert.equal(await text(page, "digest-same"), same);
+        assert.match(got.end, /^64 tokens, \d+ tokens\/s, first after/);
+    }
+    assert.equal(await text(page, "command"),
+                 `slm-run 'tiny.slm' -p '${fox}' --temp 0.8 --top-k 40 --seed 11 -n 64 ` +
+                 "--logits-digest");
+    assert.match(await text(page, "stats"), /First token\s*\d+ ms\s*Writing\s*\d+ tokens\/s/);
+    assert.deepEqual(await page.run(() => violations), []);
+    await picture(page, "wide", 1280, 900, "light");
+    await picture(page, "dark", 1280, 900, "dark");
+    await picture(page, "phone", 375, 812, "light");
+    await page.close();
+});
+
+await inPage("a second visit takes it from the cache, which can be deleted", async () => {
+    const page = await open(tiny);
+    await load(page);
+    await page.go(`${site.origin}/demo/${tiny}&again`);
+    await until(page, () => document.getElementById("offer").checkVisibility());
+    assert.match(await text(page, "offer-text"), /kept on this device; nothing is downloaded/);
+    await load(page);
+    assert.match(await text(page, "badges"), /from cache/);
+    assert.match(await text(page, "loaded-text"), /nothing downloaded/);
+    assert.match(await text(page, "storage-summary"), /1 model, 1.65 MB/);
+    assert.match(await text(page, "quota"), /uses .*B of the .*B/);
+    await page.run(() => document.querySelector("#cached button").click());
+    await until(page, () => document.getElementById("storage-summary").textContent === "nothing");
+    await page.close();
+});
+
+await inPage("stop ends a long prefill; then it goes on as if nothing had been", async () => {
+    const page = await open(tiny);
+    await set(page, { context: "16384" });
+    await load(page);
+    await set(page, { ...options, prompt: "the dog and the bird ".repeat(3000) });
+    await click(page, "go");
+    await until(page, () => document.getElementById("prefill").checkVisibility() &&
+                            document.getElementById("prefill").value > 0);
+    const took = await page.run(async () => {
+        const start = performance.now();
+        document.getElementById("stop").click();
+        while (!document.getElementById("stop").disabled) {
+            await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        return performance.now() - start;
+    });
+    assert.ok(took < 1000, `${took} ms`);
+    const end = () => document.querySelector("#log article:last-child footer").textContent;
+    assert.match(await page.run(end), /stopped/);
+    await set(page, { prompt: fox });
+    assert.equal((await write(page)).text, fox + native.run(q4, fox, ...flags).text);
+    await page.close();
+});
+
+await inPage("chat, with a system prompt, and Escape", async () => {
+    const page = await open("?model=/models/chat.slm");
+    await load(page);
+    assert.equal(await page.run(() => document.getElementById("mode-chat").checked), true);
+    await set(page, { ...options, maxTokens: "24", system: "you are a fox",
+                      prompt: "who are you?" });
+    const got = await write(page);
+    const want = native.run(join(models, "chat.slm"), "who are you?", ...flags.slice(2), "-n", "24",
+                            "--chat", "--system", "you are a fox");
+    assert.equal(got.text.trim(), want.text.trim());
+    assert.equal(await text(page, "digest-value"), want.digest);
+    assert.match(await text(page, "command"), /--chat --system 'you are a fox' -p 'who are you\?'/);
+    await set(page, { prompt: "and then?", maxTokens: "100000" });
+    await click(page, "go");
+    await until(page, () => /\d/.test(document.getElementById("tokens").textContent));
+    await page.run(() => document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" })));
+    await until(page, () => document.getElementById("stop").disabled);
+    assert.match(await text(page, "log"), /stopped/);
+    await page.close();
+});
+
+await inPage("a manifest of other bytes is refused, and may be overruled", async () => {
+    const page = await open("?model=/models/wrong.slm");
+    await load(page);
+    assert.match(await text(page, "error"), /other bytes than this model's \(SLM_WEB_QUALITY\)/);
+    await page.run(() => { document.getElementById("require").checked = false; });
+    await load(page);
+    assert.equal(await text(page, "error"), "");
+    assert.match(await text(page, "quality-summary"), /as stated/);
+    await page.close();
+});
+
+await inPage("files of the device, manifest and all; what is no model; bad addresses", async () => {
+    const page = await open();
+    await page.run(async () => {
+        const get = async (name) => new File([await (await fetch(name)).blob()],
+                                             name.split("/").at(-1));
+        const picked = new DataTransfer();
+        picked.items.add(await get("/models/tiny.slm"));
+        picked.items.add(await get("/models/tiny.slm.quality.json"));
+        const file = document.getElementById("file");
+        file.files = picked.files;
+        file.dispatchEvent(new Event("change"));
+    });
+    await load(page);
+    assert.match(await text(page, "badges"), /quality holds/);
+    for (const [url, reason] of [["/slm.js", /not a \.slm file/], ["/none.slm", /answers 404/],
+                                 ["http://localhost:1/x.slm", /cannot be reached/]]) {
+        await set(page, { url });
+        await page.run(() => document.getElementById("choose").requestSubmit());
+        await until(page, (source) => new RegExp(source)
+            .test(document.getElementById("error").textContent), reason.source);
+    }
+    await page.close();
+});
+
+await inPage("without the headers, slm-isolate.js isolates the page", async () => {
+    const page = await open(tiny, bare.origin);
+    await until(page, () => crossOriginIsolated === true);
+    await load(page);
+    assert.match(await text(page, "badges"), /SIMD.*isolated/);
+    await page.close();
+});
+
+await inPage("keyboard and screen reader: every control has a name, focus goes where it should",
+             async () => {
+    const page = await open(tiny);
+    await until(page, () => document.activeElement.id === "load");
+    await click(page, "load");
+    await until(page, () => document.activeElement.id === "prompt");
+    assert.match(await text(page, "status"), /is loaded/);
+    const nameless = await page.run(() => [...document.querySelectorAll("input, textarea, button")]
+        .filter((e) => !(e.labels?.length || e.ariaLabel || e.textContent.trim()))
+        .map((e) => e.outerHTML));
+    assert.deepEqual(nameless, []);
+    await page.close();
+});
+
+await inPage("axe-core finds nothing serious, light and dark", async () => {
+    const axe = findAxe();
+    if (axe === null || !existsSync(axe)) {
+        return "axe-core is not installed (npm install --no-save axe-core)";
+    }
+    const page = await open(tiny);
+    await browser.send("Runtime.evaluate", { expression: readFileSync(axe, "utf8") }, page.session);
+    await load(page);
+    await set(page, { ...options, prompt: fox });
+    await write(page);
+    await page.run(() => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+    for (const scheme of ["light", "dark"]) {
+        await picture(page, `open-${scheme}`, 1280, 900, scheme);
+        const found = await page.run(async () => (await axe.run()).violations
+            .map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0].html}`));
+        console.log(found.map((line) => `# ${line}`).join("\n") || `# ${scheme}: nothing at all`);
+        assert.deepEqual(found.filter((line) => /^(serious|critical)/.test(line)), []);
+    }
+    await page.close();
+});
+
+await browser?.close();
+site?.close();
+bare?.close();
+finish();
