@@ -47,6 +47,8 @@ export class StreamSource {
     }
 }
 
+const isOurs = ({ code }) => typeof code === "string" && code.startsWith("SLM_");
+
 /* A URL, from the cache as far as that has it, then from the network, through broken connections.
  * What comes from the network is written to the cache. */
 class UrlSource {
@@ -58,6 +60,7 @@ class UrlSource {
     #options;
     #signal;
     #cache = null;
+    #cached = false; /* whether the cache has what comes next */
     #at = 0;
     #stream = null; /* of the network */
 
@@ -70,12 +73,10 @@ class UrlSource {
             const { openCache } = await import("./opfs.js");
             source.#cache = await openCache(url, options.cache, () => source.#ask("HEAD"));
             source.size = source.#cache.size;
+            source.#cached = source.size !== undefined;
             source.tag = source.#cache.tag;
         }
         source.network = !source.#cache?.whole;
-        if (source.size === undefined) {
-            await source.#connect();
-        }
         return source;
     }
 
@@ -140,7 +141,8 @@ class UrlSource {
 
     async next(view) {
         if (!this.#stream) {
-            const n = await this.#cache.read(view, this.#at);
+            const n = this.#cached ? await this.#cache.read(view, this.#at).catch(() => 0) : 0;
+            this.#cached = n > 0;
             this.#at += n;
             this.cached += n;
             if (n > 0 || this.#at === this.size) {
@@ -172,8 +174,8 @@ class UrlSource {
         this.#signal.throwIfAborted();
         await this.#stream?.close();
         this.#stream = null;
-        if (e.final || tries === TRIES) {
-            throw e.code ? e : this.#fail(e.message);
+        if (e.final || tries === TRIES || this.#at === 0) { /* a server that never was there */
+            throw isOurs(e) ? e : this.#fail(e.message);
         }
         await new Promise((resolve) => setTimeout(resolve, FIRST_PAUSE_MS * 2 ** (tries - 1)));
         this.#signal.throwIfAborted();
@@ -185,13 +187,13 @@ class UrlSource {
         this.#stream = null;
         this.#at = at;
         this.network = true;
+        this.#cached = false;
         await this.#cache?.truncate(at);
         this.cached = Math.min(this.cached, at);
         if (at === 0) {
             this.tag = null;
             this.size = undefined;
         }
-        await this.#connect();
     }
 
     /** good: the whole file was found so; else what came is kept for another try, or dropped. */
@@ -212,7 +214,7 @@ async function openSource({ url, blob }, options, signal) {
         return await UrlSource.open(url, options, signal);
     } catch (e) {
         signal.throwIfAborted();
-        throw e.code ? e : failure("SLM_WEB_FETCH", `${url}: ${e.message}`);
+        throw isOurs(e) ? e : failure("SLM_WEB_FETCH", `${url}: ${e.message}`);
     }
 }
 

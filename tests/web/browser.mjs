@@ -149,6 +149,23 @@ await inBrowser("kept in OPFS: a second load asks for no weights, nor another pa
     await page.close();
 });
 
+await inBrowser("several models at once, and the same one from two places", async () => {
+    const page = await browser.open(`${open.origin}/page.html`);
+    for (const cached of [0, size]) {
+        const got = await page.run(async (visit, prompt, options) => {
+            const run = (0, eval)(`(${visit})`);
+            return Promise.all(["/model.slm", "/model.slm", "/other.slm"].map(
+                (url) => run(url, {}, prompt, options)));
+        }, visit.toString(), prompt, options).catch((e) => [{ error: e.message }]);
+        got.slice(0, 2).forEach(good);
+        assert.equal(got[2].error, undefined);
+        const kept = got.slice(0, 2).map((r) => r.cache);
+        assert.ok(kept.includes("opfs"), `${kept}`);
+        assert.ok(cached === 0 || got.every((r) => r.downloadedBytes === 0));
+    }
+    await page.close();
+});
+
 await inBrowser("what is kept can be listed, found and deleted", async () => {
     const page = await browser.open(`${open.origin}/page.html`);
     good(await visited(page, "/model.slm"));
@@ -224,6 +241,12 @@ await inBrowser("damage in the cache is found and fetched again, from there on",
         assert.equal(next.downloadedBytes, 0, `${at} ${cut} ${got.cacheNote}`);
         open.taken("model.slm");
     }
+    open.faults["model.slm"] = { status: 404 };
+    good(await visited(page, "/model.slm"));
+    await page.run(spoil, size - 5000, false);
+    assert.equal((await visited(page, "/model.slm")).code, "SLM_WEB_FETCH");
+    delete open.faults["model.slm"];
+    good(await visited(page, "/model.slm"));
     await page.close();
 });
 
@@ -330,6 +353,11 @@ await inBrowser("requireQuality: a manifest that holds, one of another model, no
 await inBrowser("errors have codes", async () => {
     const page = await browser.open(`${open.origin}/page.html`);
     assert.equal((await visited(page, "/absent.slm")).code, "SLM_WEB_FETCH");
+    const left = await page.run(async () => { // no empty file
+        const dir = await (await navigator.storage.getDirectory()).getDirectoryHandle("slm");
+        return (await Array.fromAsync(dir.keys())).length;
+    });
+    assert.equal(left, 0);
     assert.equal((await visited(page, "/page.html")).code, "SLM_ERR_MAGIC");
     assert.equal((await visited(page, "/model.slm", { wasm: "/page.html" })).code, "SLM_WEB_WASM");
     assert.equal((await visited(page, "/model.slm", { context: 1 << 24 })).code,

@@ -18,8 +18,13 @@ const PAGES = {
     "/isolate.html": "<!doctype html><title>test</title><script src=dist/slm-isolate.js></script>",
 };
 
-/* One response with a model's bytes. fault: {breakAfter, damage, times, noRange, slow, chunked}. */
+/* One response with a model's bytes. fault: {status, breakAfter, damage, times, noRange, slow,
+ * chunked}. */
 function sendModel(request, response, bytes, fault, headers) {
+    if (fault?.status) {
+        response.writeHead(fault.status, headers).end();
+        return;
+    }
     const range = /^bytes=(\d+)-$/.exec(request.headers.range ?? "");
     const current = [undefined, headers.ETag].includes(request.headers["if-range"]);
     const from = range && current && !fault?.noRange ? Number(range[1]) : 0;
