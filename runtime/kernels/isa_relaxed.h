@@ -17,11 +17,12 @@
 #define VECTOR_LANES 4
 #define STRIP_VECTORS 2 /* vectors of rows in a tile of the matrix product: eight rows */
 #define TILE_TOKENS 4
-#define SMALL_CODE 1 /* a module is downloaded */
+#define SMALL_CODE 1  /* a module is downloaded */
+#define GEMV_NARROW 1 /* gemv_narrow.h */
+#define CENTRED_Q6 1
 #define FLOAT_TILE_ROWS 1
 #define FLOAT_TILE_TOKENS 2
-#define GEMV_VECTORS 1 /* vectors of rows that one token is multiplied by at a time */
-#define CODE_STEPS 1   /* dot steps per word of four codes */
+#define CODE_STEPS 1 /* dot steps per word of four codes */
 #define SPLIT_SIGNED 1
 #define STEP_BITS RELAXED_BITS
 

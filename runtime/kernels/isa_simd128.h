@@ -7,10 +7,11 @@
 #define VECTOR_LANES 4
 #define STRIP_VECTORS 1 /* vectors of rows in a tile of the matrix product: four rows */
 #define TILE_TOKENS 4
-#define SMALL_CODE 1 /* a module is downloaded */
+#define SMALL_CODE 1  /* a module is downloaded */
+#define GEMV_NARROW 1 /* gemv_narrow.h */
+#define CENTRED_Q6 1
 #define FLOAT_TILE_ROWS 1
 #define FLOAT_TILE_TOKENS 2
-#define GEMV_VECTORS 1 /* vectors of rows that one token is multiplied by at a time */
 #define CODE_STEPS                                                                                 \
     2 /* dot steps per word of four codes: bytes 0 and 2, bytes 1 and 3, 16 bits each */
 

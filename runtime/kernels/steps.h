@@ -4,16 +4,24 @@
  *
  * With 16 bits, a step adds two pairs of products to two sums, and a run is as long as those fit:
  * 8 * 2*15*127, 4 * 2*31*127 and 2 * 2*63*127 are below 2^15. Q8_0 adds up in 32 bits at once.
+ * CENTRED_Q6 1: sums of Q6_K start from -32 times those of the activations, end at 4 * 2*32*127 at
+ * most, and nothing has to be taken off them.
  */
 #ifndef SLM_KERNELS_STEPS_H
 #define SLM_KERNELS_STEPS_H
 
 #include "kernels/vectors.h"
 
+#ifndef CENTRED_Q6
+#define CENTRED_Q6 0
+#endif
+
 INLINE uint32_t run_steps(slm_type type)
 {
 #if STEP_BITS == 16
-    return type == SLM_TYPE_Q5_K ? 4 : type == SLM_TYPE_Q6_K ? 2 : 8;
+    return type == SLM_TYPE_Q5_K || (type == SLM_TYPE_Q6_K && CENTRED_Q6) ? 4
+           : type == SLM_TYPE_Q6_K                                        ? 2
+                                                                          : 8;
 #else
     return (type == SLM_TYPE_Q6_K ? 4 : 8) * CODE_STEPS;
 #endif

@@ -25,12 +25,10 @@
 /* Variants that are downloaded define SMALL_CODE: long unrolled loops are rolled up somewhat, which
  * there costs no speed. */
 #ifdef SMALL_CODE
-#define UNROLL_VECTORS NO_UNROLL
 #define UNROLL_STEPS _Pragma("clang loop unroll_count(2)")
 #define COLD __attribute__((minsize))
 #else
 #define COLD
-#define UNROLL_VECTORS UNROLL
 #define UNROLL_STEPS UNROLL
 #endif
 
