@@ -107,6 +107,10 @@ stories() { # FILE
     warns "l(edit=lambda b: at(len(b) - 4 * 8 * 4 + 4 * 3, floats([0.5]))(b))" \
         "are not those of theta 10000"
 }
+@test "L220, L222: zeros, a big-endian header" {
+    refuses "l(edit=lambda b: bytes(len(b)))" "dim is 0"
+    refuses "l(edit=at(0, struct.pack('>7i', 16, 24, 2, 4, 2, 20, 8)))" "dim is 268435456"
+}
 @test "L221: no guess without the exact length" {
     make_file "l(edit=lambda b: b + b'x')"
     run -3 convert "$T/m.bin" -o "$T/out.slm"
@@ -136,6 +140,12 @@ stories() { # FILE
             "the scale of group"
     done
 }
+@test "L234: a quantized -128 is -128" {
+    # the last weight of the last matrix: in version 2 a byte before the scales
+    make_file "llama2c(T + '1.bin', 1, edit=lambda b: b.__setitem__(slice(-4, None), floats([-1])))
+llama2c(T + '2.bin', 2, edit=lambda b: b.__setitem__(len(b) - 4 * 16 * 24 // 8 - 1, 128))"
+    [ "$(content "$T/1.bin")" = "$(content "$T/2.bin")" ]
+}
 @test "L236: version 1 opened as 2, and reverse" {
     refuses "l(1, edit=lambda b: at(37, struct.pack('<i', 8))(b) or at(4, b'\2')(b))" \
         "length of the other version"
@@ -143,6 +153,21 @@ stories() { # FILE
 @test "L237: NaN in a norm, infinite embedding" {
     refuses "l(1, edit=at(256, floats([float('nan')])))" "is NaN"
     refuses "l(0, edit=at(28, floats([float('inf')])))" "is infinite"
+}
+@test "L238: the largest weight is kept, and not rounded to infinity" {
+    make_file "l(0, edit=at(28, floats([3.4e38])))"
+    convert -q "$T/m.bin" -o "$T/out.slm"
+    run -3 convert "$T/m.bin" -o "$T/half.slm" --dtype f16
+    [[ "$output" == *"element [0, 0] is 3.4e+38, too large for F16"* ]]
+    [ ! -e "$T/half.slm" ]
+}
+@test "L239: no tokenizer" {
+    make_file "l()"
+    run -3 "$SLM_BIN/slm-convert" "$T/m.bin" -o "$T/out.slm"
+    [[ "$output" == *"there is no tokenizer in it; --tokenizer FILE"* ]]
+    run -4 "$SLM_BIN/slm-convert" "$T/m.bin" --tokenizer "$T/tokenizer.bin" -o "$T/out.slm"
+    [[ "$output" == *"tokenizer.bin: cannot be opened"* ]]
+    [ ! -e "$T/out.slm" ]
 }
 @test "L252: a .pt given as llama2.c's" {
     refuses "save(T + 'm.bin', checkpoint())" "dim"
@@ -152,4 +177,65 @@ stories() { # FILE
     cp "$T/m.bin" "$T/copy"
     run ! convert --force "$T/m.bin" -o "$T/m.bin"
     cmp "$T/m.bin" "$T/copy"
+}
+@test "L255: cut while it is read" {
+    make_file "
+size = 28 + 4 * (2**19 * 64 + 64 + 64 + 4 * 64 * 64 + 3 * 64 * 8 + 64 + 2 * 2 * 32)
+open(T + 'm.bin', 'wb').write(struct.pack('<7i', 64, 8, 1, 1, 1, 2**19, 2))
+import os
+os.truncate(T + 'm.bin', size)"
+    run -4 python3 tests/cli/cut_while_read.py "$T/m.bin" 4096 \
+        "$SLM_BIN/slm-convert" --no-tokenizer -q "$T/m.bin" -o "$T/out.slm"
+    [ "${#lines[@]}" -eq 1 ]
+    [[ "$output" == *"m.bin: "* ]]
+    [ ! -e "$T/out.slm" ]
+    [ -z "$(find "$T" -name '.out*')" ]
+}
+@test "L256: names with blanks, quotes, a dash, bytes that are no text" {
+    make_file "l()"
+    cd "$T"
+    local name
+    for name in "a b" "a'b\"" ./-x $'\xff\xfe'; do
+        cp m.bin "$name.bin"
+        convert -q "$name.bin" -o "$name.slm"
+        cmp <("$SLM_BIN/slm-validate" "$name.slm" | grep checksum) \
+            <(convert -q m.bin -o m.slm --force && "$SLM_BIN/slm-validate" m.slm | grep checksum)
+    done
+}
+@test "L257, L258: rows of 172 and of 288" {
+    make_file "l(dim=64, hidden_dim=172, n_heads=8, n_kv_heads=4)"
+    convert -q "$T/m.bin" -o "$T/a.slm"
+    run -0 "$SLM_BIN/slm-quantize" "$T/a.slm" "$T/q.slm" --type Q8_0
+    [[ "$output" == *"ffn_down.weight' stays F16: its rows of 172 are not a multiple of 32"* ]]
+    "$SLM_BIN/slm-validate" -q "$T/q.slm"
+    make_file "l(dim=288, hidden_dim=32, n_heads=6, n_kv_heads=6)"
+    convert -q "$T/m.bin" -o "$T/b.slm"
+    "$SLM_BIN/slm-quantize" -q "$T/b.slm" "$T/r.slm" --type Q4_K
+    "$SLM_BIN/slm-validate" -q "$T/r.slm"
+}
+@test "L260, L261: every byte of the headers flipped, every field set to extremes" {
+    make_file "
+import subprocess
+fields = {0: range(0, 28, 4), 1: range(0, 36, 4), 2: [*range(0, 36, 4), 37]}
+values = [0x7fffffff, 0x80000000, 0xffffffff, 0, 1]
+failed = runs = 0
+for version in 0, 1, 2:
+    llama2c(T + 'm.bin', version)
+    good = open(T + 'm.bin', 'rb').read()
+    bad = [(i, bytes([good[i] ^ 0xff])) for i in range(28 if version == 0 else 41)]
+    bad += [(i, struct.pack('<I', v)) for i in fields[version] for v in values]
+    for where, what in bad:
+        data = good[:where] + what + good[where + len(what):]
+        open(T + 'm.bin', 'wb').write(data)
+        r = subprocess.run(['$SLM_BIN/slm-convert', '--no-tokenizer', '--format', 'llama2c', '-q',
+                            '--force', T + 'm.bin', '-o', T + 'o.slm'], capture_output=True,
+                           timeout=20)
+        lines = r.stderr.decode().splitlines()
+        good_end = r.returncode == 3 and len(lines) == 1 and 'm.bin' in lines[0]
+        runs += 1
+        if not good_end and not (r.returncode == 0 and not lines):
+            failed += 1
+            print(version, where, what, r.returncode, lines)
+assert runs == 240 and not failed, (runs, failed)"
+    [ -z "$(find "$T" -name '.o.slm*')" ]
 }

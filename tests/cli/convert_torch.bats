@@ -185,6 +185,15 @@ save(T + 'ok.pt', c(), leave_out=['byteorder', 'version'])"
     refuses "$T/4.pt" 'version is "abc"'
     convert -q "$T/ok.pt" -o "$T/ok.slm"
 }
+@test "PT19, PT20: a huge serialization_id; prefixes too long, or that lead elsewhere" {
+    make_file "save(T + 'ok.pt', c(), extra={'.data/serialization_id': b'1' * 10**7})
+for i, prefix in enumerate(['x' * 60000, '..', 'a/../b', '/a', 'c:\\\\a']):
+    save(T + f'{i}.pt', c(), prefix=prefix)"
+    convert -q "$T/ok.pt" -o "$T/ok.slm"
+    for i in 0 1 2 3 4; do
+        refuses "$T/$i.pt" "a member's name is empty, too long, or leaves the archive"
+    done
+}
 @test "PT24: what it would run is named" {
     make_file "import os
 d = c(); d['x'] = Reduced(os.system, ('touch ' + T + 'ran',))
@@ -238,4 +247,23 @@ d = c(); d['model_args']['n_heads'] = 3; save(T + 'f.pt', d)"
     make_file "save(T + 'm.pt', c())"
     run -3 "$SLM_BIN/slm-convert" "$T/m.pt" -o "$T/m.slm"
     [[ "$output" == *"no tokenizer"* ]]
+}
+@test "PT63: standard input, a pipe" {
+    make_file "save(T + 'm.pt', c())"
+    mkfifo "$T/pipe"
+    for name in /dev/stdin "$T/pipe"; do
+        run -4 timeout 10 bash -c "cat '$T/m.pt' | '$SLM_BIN/slm-convert' --no-tokenizer '$name' \
+            -o '$T/out.slm'"
+        [[ "$output" == *"$name: is a pipe, not a file"* ]]
+    done
+}
+@test "PT64: cut while it is read" {
+    make_file "d = c(); d['model_args']['vocab_size'] = 2**21
+d['model']['tok_embeddings.weight'] = Tensor(Storage(bytes(2**27)), (2**21, 16))
+d['model']['output.weight'] = d['model']['tok_embeddings.weight']
+save(T + 'm.pt', d)"
+    run -4 python3 tests/cli/cut_while_read.py "$T/m.pt" 4096 \
+        "$SLM_BIN/slm-convert" --no-tokenizer "$T/m.pt" -o "$T/out.slm"
+    [ "${#lines[@]}" -eq 1 ]
+    [ ! -e "$T/out.slm" ]
 }

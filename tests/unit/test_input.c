@@ -155,7 +155,8 @@ static void cut_while_mapped(void)
     waitpid(child, &status, 0);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == EXIT_IO);
     char text[256] = {0};
-    CHECK(read(said[0], text, sizeof text - 1) > 0 && strstr(text, "cut short") != NULL);
+    CHECK(read(said[0], text, sizeof text - 1) > 0 &&
+          strstr(text, "error: mapped: was cut short") != NULL);
     close(said[0]);
     close(said[1]);
 }

@@ -93,13 +93,52 @@ int input_open_in(const char *dir, const char *name, const char *shown, input *i
     return code;
 }
 
-/* A page of a mapped file that is no longer there when touched. Only async-signal-safe calls. */
-static void on_sigbus(int signal_number)
+/* What is mapped, so that the handler can name the file. More than these go without a name. */
+enum { MAX_NAMED = 64 };
+static struct mapping {
+    const uint8_t *bytes;
+    uint64_t n_bytes;
+    const char *path;
+} mappings[MAX_NAMED];
+
+static void name_mapping(const uint8_t *old, struct mapping made)
 {
-    (void)signal_number;
-    static const char message[] = "error: an input file was cut short while it was being read\n";
-    ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
+    for (int i = 0; i < MAX_NAMED; i++) {
+        if (mappings[i].bytes == old) {
+            mappings[i] = made;
+            return;
+        }
+    }
+}
+
+/* "error: PATH: was cut short ...", in one write; control characters do not reach a terminal. */
+static void say_cut(const char *path)
+{
+    static const char head[] = "error: ", tail[] = ": was cut short while it was being read\n";
+    char line[4096];
+    size_t n = sizeof head - 1;
+    memcpy(line, head, n);
+    for (; *path && n < sizeof line - sizeof tail; path++) {
+        line[n++] = (unsigned char)*path < 0x20 || *path == 0x7f ? '?' : *path;
+    }
+    memcpy(line + n, tail, sizeof tail - 1);
+    ssize_t ignored = write(STDERR_FILENO, line, n + sizeof tail - 1);
     (void)ignored;
+}
+
+/* A page of a mapped file that is no longer there when touched. Only async-signal-safe calls. */
+static void on_sigbus(int signal_number, siginfo_t *info, void *context)
+{
+    const uint8_t *at = (const uint8_t *)info->si_addr;
+    const char *path = "an input file";
+    (void)signal_number;
+    (void)context;
+    for (int i = 0; i < MAX_NAMED; i++) {
+        const struct mapping *m = &mappings[i];
+        path =
+            m->bytes && at >= m->bytes && (uint64_t)(at - m->bytes) < m->n_bytes ? m->path : path;
+    }
+    say_cut(path);
     output_abandon_all();
     _exit(EXIT_IO);
 }
@@ -141,9 +180,11 @@ int input_map(input *in, failure *f)
     }
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_sigbus;
+    action.sa_sigaction = on_sigbus;
+    action.sa_flags = SA_SIGINFO;
     sigaction(SIGBUS, &action, NULL);
     in->bytes = (const uint8_t *)map;
+    name_mapping(NULL, (struct mapping){in->bytes, in->n_bytes, in->path});
     return EXIT_OK;
 }
 
@@ -228,6 +269,7 @@ void input_close(input *in)
     if (in->copied) {
         free((void *)(uintptr_t)in->bytes);
     } else if (in->bytes && in->n_bytes != 0) {
+        name_mapping(in->bytes, (struct mapping){0});
         munmap((void *)(uintptr_t)in->bytes, (size_t)in->n_bytes);
     }
     if (in->path && in->fd >= 0) {
