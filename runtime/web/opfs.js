@@ -26,7 +26,7 @@ export async function folder(create) {
     return root.getDirectoryHandle(FOLDER, { create });
 }
 
-async function readMeta(dir, name) {
+export async function readMeta(dir, name) {
     try {
         const file = await (await dir.getFileHandle(`${name}.json`)).getFile();
         const meta = JSON.parse(await file.text());
@@ -43,41 +43,16 @@ export async function remove(dir, name) {
     return gone[0];
 }
 
-export async function listFiles(dir) {
-    const list = [];
-    for await (const name of dir.keys()) {
-        const meta = name.endsWith(".json") ? await readMeta(dir, name.slice(0, -5)) : null;
-        if (meta) {
-            const file = await dir.getFileHandle(`${name.slice(0, -5)}.slm`)
-                .then((handle) => handle.getFile(), () => ({ size: 0 }));
-            const { url, total, used } = meta;
-            list.push({ url, bytes: Math.min(file.size, total), total, used });
-        }
-    }
-    return list.sort((a, b) => b.used - a.used);
-}
-
 /** Of the whole site, as the browser tells. */
 export async function estimate() {
     const { usage = 0, quota = 0 } = await navigator.storage?.estimate?.() ?? {};
     return { usage, quota };
 }
 
-/* Makes room for so many bytes by dropping models that were not used for longest, but none if all
- * are not enough. */
+/* Drops models for so many bytes, if need be. */
 async function makeRoom(dir, missing, own) {
-    const victims = [];
-    for (const entry of (await listFiles(dir)).reverse()) {
-        if (missing > 0 && entry.url !== own) {
-            victims.push(entry.url);
-            missing -= entry.bytes;
-        }
-    }
     if (missing > 0) {
-        throw new DOMException("", "QuotaExceededError");
-    }
-    for (const url of victims) {
-        await remove(dir, await nameOf(url));
+        await (await import("./cache.js")).makeRoom(dir, missing, own);
     }
 }
 
