@@ -120,7 +120,7 @@ class UrlSource {
         const { response, tag } = await this.#ask("GET", headers);
         if (this.#at > 0 && tag !== null && this.tag !== null && tag !== this.tag) {
             await response.body?.cancel();
-            throw Object.assign(this.#fail("has changed on the server while it was loaded"),
+            throw Object.assign(this.#fail("changed while it was loaded"),
                                 { final: true, changed: true });
         }
         this.tag ??= tag;
@@ -218,21 +218,6 @@ async function openSource({ url, blob }, options, signal) {
     }
 }
 
-/** A small text, such as a quality manifest. */
-export async function readText(from, options, signal) {
-    const source = await openSource(from, { ...options, cache: "none" }, signal);
-    const decoder = new TextDecoder(), view = new Uint8Array(1 << 16);
-    let text = "";
-    try {
-        for (let n; (n = await source.next(view)) > 0;) {
-            text += decoder.decode(view.subarray(0, n), { stream: true });
-        }
-    } finally {
-        await source.close();
-    }
-    return text + decoder.decode();
-}
-
 /* ---- Progress -------------------------------------------------------------------------------- */
 
 /** Reports not too often, with a rate over the last two seconds. */
@@ -303,74 +288,42 @@ async function readHeader(source, make) {
     const at = engine.reserve(Math.max(n, 64));
     engine.bytes(at, n).set(bytes.subarray(0, n));
     engine.call(engine.wasm.web_model(at, n));
-    throw failure("SLM_ERR_LAYOUT", "the section table makes no sense");
-}
-
-/* Model and measure over a head at `at`. Two sequences unless told how many; one if that is too
- * much. */
-function measure(engine, at, size, o) {
-    engine.call(engine.wasm.web_model(at, size));
-    try {
-        measureSession(engine, o, o.sequences ?? 2);
-    } catch (e) {
-        if (o.sequences !== undefined) {
-            throw e;
-        }
-        measureSession(engine, o, 1);
-    }
-}
-
-function measureSession(engine, o, sequences) {
-    engine.call(engine.wasm.web_measure(o.context, o.chunk, o.kv, o.threads, sequences));
-}
-
-function openSession(engine, o) {
-    try {
-        engine.call(engine.wasm.web_open());
-    } catch (e) {
-        if (o.sequences !== undefined || e.code !== "SLM_ERR_MEMORY") {
-            throw e;
-        }
-        measureSession(engine, o, 1);
-        engine.call(engine.wasm.web_open());
-    }
-}
-
-/* An engine with a memory as large as the one that measured says. */
-async function makeShared(plan, make, size, o) {
-    try {
-        return await make(plan.pagesFor(size));
-    } catch (e) {
-        if (o.sequences !== undefined) {
-            throw e;
-        }
-        measureSession(plan, o, 1);
-        return make(plan.pagesFor(size));
-    }
+    throw failure("SLM_ERR_LAYOUT", "no section table");
 }
 
 /* An engine set up over all but the tensor data, and where its file lies. A shared memory's maximum
- * is found by setting the model up once in a small memory. */
-async function setUp(source, header, make, shared, o) {
-    const { bytes, size, head } = header;
+ * is found by setting the model up once in a small memory. Two sequences unless told how many; one
+ * if that is too much. */
+async function setUp(source, { bytes, size, head }, make, shared, o) {
     const announced = source.size ?? size;
-    const read = async (engine, at) => {
-        engine.bytes(at, bytes.length).set(bytes);
-        await fill(source, engine.bytes(at + bytes.length, head - bytes.length));
+    const plan = await make(Math.ceil((8 * head + PLAN_BYTES) / 65536));
+    const from = plan.reserve(shared ? head : size);
+    plan.bytes(from, bytes.length).set(bytes);
+    await fill(source, plan.bytes(from + bytes.length, head - bytes.length));
+    plan.call(plan.wasm.web_model(from, announced));
+    const open = async (sequences) => {
+        const measure = (engine) => engine.call(
+            engine.wasm.web_measure(o.context, o.chunk, o.kv, o.threads, sequences));
+        let engine = plan, at = from;
+        measure(plan);
+        if (shared) {
+            engine = await make(plan.pagesFor(size));
+            at = engine.reserve(size);
+            engine.bytes(at, head).set(plan.bytes(from, head));
+            engine.call(engine.wasm.web_model(at, announced));
+            measure(engine);
+        }
+        engine.call(engine.wasm.web_open());
+        return { engine, at };
     };
-    let engine = await make(Math.ceil((8 * head + PLAN_BYTES) / 65536));
-    let at = engine.reserve(shared ? head : size);
-    await read(engine, at);
-    measure(engine, at, announced, o);
-    if (shared) {
-        const plan = engine.bytes(at, head);
-        engine = await makeShared(engine, make, size, o);
-        at = engine.reserve(size);
-        engine.bytes(at, head).set(plan);
-        measure(engine, at, announced, o);
+    try {
+        return await open(o.sequences ?? 2);
+    } catch (e) {
+        if (o.sequences !== undefined) {
+            throw e;
+        }
+        return open(1);
     }
-    openSession(engine, o);
-    return { engine, at };
 }
 
 /* The tensor data. */

@@ -60,9 +60,25 @@ async function proveQuality(text, model, fail) {
     return manifest;
 }
 
-/** The manifest of a model that has `header`, from `place` or beside the model; read gives the text
- * at a place, digest that of the logits of ids, failure an error. */
-export async function requireQuality({ beside, place, kv, header, read, digest, failure }) {
+/* from: {url} or {blob}. host: node.js, or null. */
+async function read({ url, blob }, { headers, credentials }, signal, host) {
+    if (blob) {
+        return blob.text();
+    }
+    if (host && !/^https?:/.test(url)) {
+        return host.readFile(url.startsWith("file:") ? new URL(url) : url, "utf8");
+    }
+    const response = await fetch(url, { headers, credentials, signal });
+    if (!response.ok) {
+        throw new Error(`${url}: HTTP status ${response.status}`);
+    }
+    return response.text();
+}
+
+/** The manifest of a model that has `header`, from `place` or beside the model; digest gives that
+ * of the logits of ids, failure an error. */
+export async function requireQuality(
+    { beside, place, kv, header, options, signal, host, digest, failure }) {
     const fail = (reason) => failure("SLM_WEB_QUALITY", reason);
     if (place === undefined && beside === undefined) {
         throw fail("requireQuality: options.manifest says where it is");
@@ -72,7 +88,7 @@ export async function requireQuality({ beside, place, kv, header, read, digest, 
     }
     let text;
     try {
-        text = await read(place ?? { url: `${beside}.quality.json` });
+        text = await read(place ?? { url: `${beside}.quality.json` }, options, signal, host);
     } catch (e) {
         throw fail(`the model has no quality manifest: ${e.message}`);
     }

@@ -1,11 +1,14 @@
-/* sessions.js - sessions of a model: sequences that are held from call to call, fork, and can be
- * put away as bytes. slm-worker.js loads it for the first of them.
+/* sessions.js - calls that a first answer does not need: sessions of a model, which are sequences
+ * that are held from call to call, fork, and can be put away as bytes; logits and their digests;
+ * ids to text. slm-worker.js loads it for the first of them.
  */
+const SPARE_STREAM = 16; /* of exports.c: for what is decoded in between */
+const DECODE_CONTROL = 1;
 
-/** The calls of slm-worker.js that have a session. w: what that lends, by name. */
+/** More calls of slm-worker.js. w: what that lends, by name. */
 export function sessionCalls(w) {
-    const { aborted, argument, AT, encode, engine, evaluate, failure, inTurn, release, Reporter,
-            sequences, truncate } = w;
+    const { aborted, argument, AT, encode, engine, evaluate, failure, hex, inTurn, release,
+            Reporter, sequences, truncate } = w;
     let made = 0;
 
     /* Holds a session's sequence while work uses it. */
@@ -75,7 +78,37 @@ export function sessionCalls(w) {
     const idsOf = (q, text, options) =>
         Array.from(encode(text, { ...options, special: options.special ?? length(q) === 0 }));
 
+    /* What `result` gives after ids alone. */
+    async function evaluated(ids, job, digest, result) {
+        argument(ids.length > 0, "there are no ids");
+        const q = await w.takeSequence([], job);
+        try {
+            await inTurn(job, () => truncate(q, 0));
+            engine.wasm.web_digest_reset(q.index);
+            return await evaluate(q, Array.from(ids), job, { digest, then: () => result(q) });
+        } finally {
+            release(q);
+        }
+    }
+
     return {
+        logits: ({ ids }, job) => evaluated(ids, job, false, () => engine.logits()),
+
+        digest: ({ ids }, job) => evaluated(ids, job, true,
+                                            (q) => hex(engine.wasm.web_digest(q.index))),
+
+        detokenize({ ids, control }) {
+            const { wasm } = engine;
+            wasm.web_decoder_reset(SPARE_STREAM, control ? DECODE_CONTROL : 0);
+            let text = "";
+            for (const id of ids) {
+                engine.call(wasm.web_decode(SPARE_STREAM, id));
+                text += engine.out();
+            }
+            wasm.web_decoder_flush(SPARE_STREAM);
+            return text + engine.out();
+        },
+
         session: async (_, job) => valueOf(await newSession(job)),
 
         generate: ({ session, prompt }, options, s, job) => inSession(session, job, (q) => {

@@ -6,7 +6,7 @@
  */
 import { argument, AT, Engine, engineModule, failure, Helpers, hex, host, isolated, NUMBER,
          threadCount } from "./engine.js";
-import { load, readText, Reporter } from "./load.js";
+import { load, Reporter } from "./load.js";
 
 const KV_TYPES = { f16: 0, f32: 1, q8_0: 2 };
 const ROLES = ["system", "user", "assistant"]; /* slm_role */
@@ -15,7 +15,6 @@ const CHAT_ANSWER = 1, CHAT_CONTROL = 2;
 const ALL_LAYERS = 0xffffffff;
 const BREATH_MS = 8; /* work this long, then look for messages */
 const POST_MS = 8; /* gather text this long */
-const SPARE_STREAM = 16; /* of exports.c: for what is decoded in between */
 const CACHE_MODES = ["default", "revalidate", "reload", "none"];
 
 const port = host?.port ?? globalThis;
@@ -155,8 +154,8 @@ async function takeSequence(ids, job) {
             return best;
         }
         if (open.length === 0) {
-            throw failure("SLM_WEB_SEQUENCES", `all ${sequences.length} sequences are held by ` +
-                          "sessions: close one, or load the model with more `sequences`");
+            throw failure("SLM_WEB_SEQUENCES", `sessions hold all ${sequences.length} sequences: ` +
+                          "close one, or load with more of them");
         }
         await aborted(job, new Promise((resolve) => freeing.push(resolve)));
     }
@@ -255,8 +254,7 @@ class Writer {
         const q = this.#q, s = this.#s, { wasm } = engine;
         const cachedTokens = promptTokens - ids.length;
         const begun = performance.now();
-        this.stats = { promptTokens, cachedTokens, generatedTokens: 0, firstTokenSeconds: 0,
-                       promptSeconds: 0, promptRate: 0, generateSeconds: 0, generateRate: 0 };
+        this.stats = { promptTokens, cachedTokens }; /* complete with the first token */
         engine.call(wasm.web_sampler(q.index, s.temperature, s.topK, s.topP, s.minP, s.seed));
         wasm.web_digest_reset(q.index);
         this.#listen([...q.ids, ...ids]);
@@ -401,25 +399,12 @@ async function loadModel({ from, options: o, modules }, job) {
     const quality = o.requireQuality ? await (await import("./quality.js")).requireQuality({
         beside: from.url, place: o.manifest, kv: o.kv ?? "f16", failure,
         header: engine.bytes(loaded.file, 128).slice(),
-        read: (place) => readText(place, wanted, job.signal),
-        digest: (ids) => calls.digest({ ids }, job),
+        options: o, signal: job.signal, host,
+        digest: async (ids) => (await sessionCalls()).digest({ ids }, job),
     }) : null;
     reporter.tell("load", size, size);
     rest.loadSeconds = (performance.now() - started) / 1000;
     return { quality, url, module };
-}
-
-async function evaluated(ids, job, digest, result) {
-    argument(ids.length > 0, "there are no ids");
-    const q = await takeSequence([], job);
-    try {
-        return await inTurn(job, () => truncate(q, 0)).then(() => {
-            engine.wasm.web_digest_reset(q.index);
-            return evaluate(q, Array.from(ids), job, { digest, then: () => result(q) });
-        });
-    } finally {
-        release(q);
-    }
 }
 
 const calls = {
@@ -429,23 +414,6 @@ const calls = {
         argument(typeof text === "string", "the text to tokenize is not a string");
         return encode(text, options);
     },
-
-    detokenize({ ids, control }) {
-        const { wasm } = engine;
-        wasm.web_decoder_reset(SPARE_STREAM, control ? DECODE_CONTROL : 0);
-        let text = "";
-        for (const id of ids) {
-            engine.call(wasm.web_decode(SPARE_STREAM, id));
-            text += engine.out();
-        }
-        wasm.web_decoder_flush(SPARE_STREAM);
-        return text + engine.out();
-    },
-
-    logits: ({ ids }, job) => evaluated(ids, job, false, () => engine.logits()),
-
-    digest: ({ ids }, job) => evaluated(ids, job, true,
-                                        (q) => hex(engine.wasm.web_digest(q.index))),
 
     generate: ({ request, options }, job) => generate(request, options, job),
 
@@ -458,11 +426,11 @@ const calls = {
 
 let sessions = null;
 
-/* Calls that sessions alone need: sessions.js. */
+/* Calls that a first answer does not need: sessions.js. */
 function sessionCalls() {
     sessions ??= import("./sessions.js").then((module) => module.sessionCalls({
-        aborted, argument, AT, encode, engine, evaluate, failure, freed, inTurn, release, Reporter,
-        sequences, takeSequence, truncate, Writer,
+        aborted, argument, AT, encode, engine, evaluate, failure, freed, hex, inTurn, release,
+        Reporter, sequences, takeSequence, truncate, Writer,
         freeing: () => new Promise((resolve) => freeing.push(resolve)),
     }));
     return sessions;
