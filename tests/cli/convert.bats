@@ -447,6 +447,21 @@ Folder().write('$T/f', 20)"
 
 # ---- Configuration against weights ---------------------------------------------------------------
 
+@test "CF11: hidden_size is not that of the embedding" {
+    make_folder "$T/f" "f.config['hidden_size'] = 64"
+    refuses "$T/f" "model.embed_tokens.weight has shape [40, 32], config.json asks for [40, 64]"
+}
+
+@test "CF63: a context whose memory is not there: what it needs is said" {
+    make_folder "$T/f" "
+f = Folder(d=256, ff=16, heads=4, kv=4, layers=4)
+f.config['max_position_embeddings'] = 2**24"
+    convert -q "$T/f" -o "$T/out.slm"
+    printf '\1\0\0\0' >"$T/ids"
+    run -5 "$SLM_BIN/slm-run" "$T/out.slm" --ids "$T/ids" --ctx 16777216 --kv f32 -n 1
+    [[ "$output" == *"MiB of memory, which are not there"* ]]
+}
+
 @test "CF16: more and fewer layers than present" {
     make_folder "$T/f" "f.config['num_hidden_layers'] = 3"
     refuses "$T/f" "model.layers.2.input_layernorm.weight is missing (9 missing"

@@ -155,6 +155,12 @@ static const row rows[] = {
     {"TK44", "\"padding\":null", "\"padding\":{\"strategy\":\"BatchLongest\"}", EXIT_OK,
      "truncation and padding are ignored"},
     {"TK45", "\"version\":\"1.0\"", "\"version\":\"2.0\"", EXIT_OK, "version is not \"1.0\""},
+    {"TK28", "\"bc\":7", "\"bc\":7,\"cab\":8", EXIT_OK, WARNS},
+    {"TK35", "\"c\":2", "\"cc\":2", EXIT_INPUT, "merge 1 names \"c\", which is not in"},
+    {"TK49", "[" SMALL_ADDED,
+     "[" SMALL_ADDED
+     "," ADDED("8", "\\u00e9", "\"special\":true") "," ADDED("9", "e\\u0301", "\"special\":true"),
+     EXIT_OK, WARNS},
     {"TK47", "\"bc\":7", "\"bc\":7,\"\\ud800\":8", EXIT_INPUT, "invalid Unicode"},
 };
 
@@ -254,6 +260,7 @@ static void configuration(void)
         {"{\"add_bos_token\":true}", "add_bos_token is set, but there is no such token", EXIT_OK},
         {"{\"model_max_length\":1000000000000000019884624838656}", WARNS, EXIT_OK},
         {"{\"chat_template\":\"{{ messages }}\"}", "is kept as text", EXIT_OK},
+        {"{\"added_tokens_decoder\":{\"999\":{\"content\":\"<x>\"}}}", WARNS, EXIT_OK}, /* CF58 */
         {"[]", "must be a JSON object", EXIT_INPUT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
