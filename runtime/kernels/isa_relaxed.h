@@ -1,9 +1,9 @@
 /* isa_relaxed.h - what vectors.h and the templates need of WebAssembly relaxed SIMD.
  *
  * A relaxed dot product is the same everywhere only while its second operand is 0..127. Codes of 4,
- * 5 and 6 bits stand there, with the activations first. Codes of Q8_0 stand first, and the
- * activations are split into their positive and their negative parts, each 0..127. The relaxed
- * multiply-add is not used.
+ * 5 and 6 bits stand there, with the activations first. For one token codes of Q8_0 stand first,
+ * and the activations are split into their positive and their negative parts, each 0..127; tiles of
+ * tokens take each code as two of 4 bits. The relaxed multiply-add is not used.
  *
  * RELAXED_BITS 16: i16x8.relaxed_dot, pairs added up in 16 bits (x86 without AVX-VNNI: vpmaddubsw);
  * RELAXED_BITS 32: i32x4.relaxed_dot_add (AVX-VNNI: vpdpbusd; ARM: sdot). Node 20, which has
@@ -20,6 +20,7 @@
 #define SMALL_CODE 1  /* a module is downloaded */
 #define GEMV_NARROW 1 /* gemv_narrow.h */
 #define CENTRED_Q6 1
+#define NIBBLE_STEPS 2
 #define FLOAT_TILE_ROWS 1
 #define FLOAT_TILE_TOKENS 2
 #define CODE_STEPS 1 /* dot steps per word of four codes */

@@ -18,6 +18,11 @@
 #define SMALL_TILE (TILE_TOKENS / 2)
 #endif
 
+/* 2: tiles take codes of Q8_0 as two of 4 bits each, 16 times the upper one too large by 128. */
+#ifndef NIBBLE_STEPS
+#define NIBBLE_STEPS 1
+#endif
+
 /* The activations of one token and super-block. Records of one super-block lie side by side for all
  * tokens. Sums stand in fours as 0 2 1 3, the order in which pairs of bytes come out of scale
  * lines. */
@@ -44,7 +49,7 @@ enum {
 
 /* A super-block of a strip of rows, unpacked. */
 typedef struct strip {
-    vu code[WORD_LINES][STRIP];
+    vu code[WORD_LINES * NIBBLE_STEPS][STRIP];
     vu scale[16][STRIP]; /* of each sub-block, for run_finish; of Q8_0 and Q4_0 the f32 scales */
     vu pair[8][STRIP];   /* 16-bit pairs: mins (Q4_K, Q5_K) or scales (Q6_K) */
     vf d[STRIP], dmin[STRIP];
@@ -358,6 +363,12 @@ INLINE void unpack_plain(slm_type type, const uint8_t *block, const uint8_t *pla
         out->scale[j][r] = (vu)vf_load_halves(plane);
         UNROLL for (uint32_t q = 0; q < 8; q++)
         {
+            if (type == SLM_TYPE_Q8_0 && NIBBLE_STEPS == 2) {
+                vu word = vu_load(block + q * SLM_LINE_BYTES) ^ vu_splat(0x80808080u);
+                out->code[16 * j + q][r] = word & vu_splat(0x0f0f0f0fu);
+                out->code[16 * j + 8 + q][r] = word >> 4 & vu_splat(0x0f0f0f0fu);
+                continue;
+            }
             UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
             {
                 out->code[CODE_STEPS * (8 * j + q) + p][r] =
@@ -367,16 +378,18 @@ INLINE void unpack_plain(slm_type type, const uint8_t *block, const uint8_t *pla
     }
 }
 
-/* Adds the dot steps first..first+n-1 of a tile to sums. */
-INLINE void tile_steps(slm_type type, const strip *w, uint32_t n_vectors, const act_block *a,
-                       uint32_t n_tokens, uint32_t first, uint32_t n, vu sum[TILE_TOKENS][STRIP])
+/* Adds n dot steps of a tile, the codes at code times the activations from step `first` on, to
+ * sums. */
+INLINE void tile_steps(slm_type type, const vu code_at[][STRIP], uint32_t n_vectors,
+                       const act_block *a, uint32_t n_tokens, uint32_t first, uint32_t n,
+                       vu sum[TILE_TOKENS][STRIP])
 {
     UNROLL_STEPS for (uint32_t k = 0; k < n; k++)
     {
         vu code[STRIP];
         UNROLL for (uint32_t r = 0; r < n_vectors; r++)
         {
-            code[r] = w->code[first + k][r];
+            code[r] = code_at[k][r];
         }
         UNROLL for (uint32_t t = 0; t < n_tokens; t++)
         {
@@ -438,7 +451,7 @@ INLINE void tile_k(slm_type type, const strip *w, uint32_t n_vectors, const act_
                 sum[t][r] = run_start(type, a + t, k / run);
             }
         }
-        tile_steps(type, w, n_vectors, a, n_tokens, k, run, sum);
+        tile_steps(type, w->code + k, n_vectors, a, n_tokens, k, run, sum);
         const vu *scale = w->scale[k / run / runs_per_scale];
         UNROLL for (uint32_t t = 0; t < n_tokens; t++)
         {
@@ -468,6 +481,25 @@ INLINE void tile_k(slm_type type, const strip *w, uint32_t n_vectors, const act_
     }
 }
 
+/* Block j of Q8_0 by codes of 4 bits, which add up as those of Q4_0 do. */
+INLINE void tile_nibbles(const vu code[][STRIP], uint32_t n_vectors, const act_block *a,
+                         uint32_t n_tokens, uint32_t j, vu out[TILE_TOKENS][STRIP])
+{
+    NO_UNROLL for (uint32_t half = 0; half < 2; half++)
+    {
+        vu sum[TILE_TOKENS][STRIP] = {{{0}}};
+        tile_steps(SLM_TYPE_Q4_0, code + 8 * half, n_vectors, a, n_tokens, 8 * j, 8, sum);
+        UNROLL for (uint32_t t = 0; t < n_tokens; t++)
+        {
+            UNROLL for (uint32_t r = 0; r < n_vectors; r++)
+            {
+                vu start = half == 0 ? vu_splat_load(&a[t].negative_sum[j]) << 7 : out[t][r];
+                out[t][r] = start + (run_widen(SLM_TYPE_Q4_0, sum[t][r]) << 4 * half);
+            }
+        }
+    }
+}
+
 INLINE void tile_plain(slm_type type, const strip *w, uint32_t n_vectors, const act_block *a,
                        uint32_t n_tokens, uint32_t s, vf out[TILE_TOKENS][STRIP])
 {
@@ -488,7 +520,12 @@ INLINE void tile_plain(slm_type type, const strip *w, uint32_t n_vectors, const 
                 sum[t][r] = type == SLM_TYPE_Q4_0 ? vu_splat(0) : sum_start(type, a + t, j);
             }
         }
-        tile_steps(type, w, n_vectors, a, n_tokens, 8 * CODE_STEPS * j, 8 * CODE_STEPS, sum);
+        if (type == SLM_TYPE_Q8_0 && NIBBLE_STEPS == 2) {
+            tile_nibbles(w->code + 16 * j, n_vectors, a, n_tokens, j, sum);
+        } else {
+            tile_steps(type, w->code + 8 * CODE_STEPS * j, n_vectors, a, n_tokens,
+                       8 * CODE_STEPS * j, 8 * CODE_STEPS, sum);
+        }
         UNROLL for (uint32_t t = 0; t < n_tokens; t++)
         {
             UNROLL for (uint32_t r = 0; r < n_vectors; r++)
