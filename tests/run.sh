@@ -67,7 +67,8 @@ add_suite() {
         add web/sessions "node tests/web/sessions.mjs"
         add web/variants "node tests/web/variants.mjs"
         add web/browser "node tests/web/browser.mjs"
-        add web/page "node tests/web/page.mjs"
+        add web/page "node tests/web/page.mjs chromium"
+        add web/page_firefox "node --experimental-websocket tests/web/page.mjs firefox"
         ;;
     surface)
         add surface/headers tests/surface/headers.sh

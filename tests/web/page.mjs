@@ -1,23 +1,26 @@
-/* page.mjs - the demo page in headless Chromium, as `make serve` serves it: what a visitor is asked
+/* page.mjs - the demo page in a headless browser, as `make serve` serves it: what one is asked
  * before a download, progress, text and digest as slm-run gives them, stop, cache, chat, quality;
- * accessibility by axe-core where it is installed. Skipped where there is no Chromium.
+ * accessibility by axe-core where it is installed. Skipped where the browser is not.
  *
- *     node tests/web/page.mjs [PART_OF_A_NAME] [FOLDER_FOR_SCREENSHOTS]
+ *     node --experimental-websocket tests/web/page.mjs chromium|firefox [PART_OF_A_NAME [FOLDER]]
+ *
+ * FOLDER gets screenshots.
  */
 import assert from "node:assert/strict";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { serve } from "../../scripts/serve.mjs";
-import { Browser, findBrowser } from "./chromium.mjs";
 import * as native from "./native.mjs";
 import { finish, test } from "./tap.mjs";
 
-const [, , only = "", pictures] = process.argv;
-const chromium = findBrowser();
+const [, , kind = "chromium", only = "", pictures] = process.argv;
+const firefox = kind === "firefox";
+const { Browser, findBrowser } = await import(`./${kind}.mjs`);
+const program = findBrowser();
 const models = join(native.folder, "models");
 let browser, site, bare, size, q4;
-if (chromium) {
+if (program) {
     mkdirSync(models);
     q4 = join(models, "tiny.slm");
     copyFileSync(native.model("Q4_K_M"), q4);
@@ -28,11 +31,11 @@ if (chromium) {
     size = native.bytes(q4).length;
     site = await serve(["dist", `models=${models}`]);
     bare = await serve(["dist", `models=${models}`], { isolated: false });
-    browser = new Browser(chromium, join(native.folder, "profile"));
+    browser = new Browser(program, join(native.folder, "profile"));
 }
 
 const inPage = (name, body) => name.includes(only) &&
-    test(name, () => chromium ? body() : "no Chromium is installed");
+    test(name, () => program ? body() : `no ${kind} is installed`);
 const grouped = new Intl.NumberFormat("en");
 
 /* ---- What tests do in the page --------------------------------------------------------------- */
@@ -51,13 +54,15 @@ async function open(query = "", origin = site.origin) {
 async function until(page, check, ...args) {
     let got;
     for (let tries = 0; tries < 1200; tries++) {
-        got = await page.run(check, ...args);
+        got = await page.run(check, ...args).catch(() => false); // between two documents
         if (got) {
             return got;
         }
         await new Promise((resolve) => setTimeout(resolve, 25));
     }
-    throw new Error(`never: ${check}\n${await page.run(() => document.body.innerText)}`);
+    const state = () => document.getElementById("error").textContent +
+        document.getElementById("model-panel").innerText;
+    throw new Error(`never: ${check}\n${await page.run(state)}`);
 }
 
 const click = (page, id) => page.run((id) => document.getElementById(id).click(), id);
@@ -88,17 +93,30 @@ async function write(page, button = "go") {
     });
 }
 
-async function picture(page, name, width, height, scheme) {
+/* Shows the page so and gives a picture of all of it. Firefox stays light. */
+async function viewInFirefox(page, width, height) {
+    await browser.send("browsingContext.setViewport",
+                       { context: page.tab, viewport: { width, height } });
+    return () => browser.send("browsingContext.captureScreenshot",
+                              { context: page.tab, origin: "document" });
+}
+
+async function viewInChromium(page, width, height, scheme) {
     const send = (method, params) => browser.send(method, params, page.session);
     await send("Emulation.setDeviceMetricsOverride",
                { width, height, deviceScaleFactor: 1, mobile: width < 600 });
     await send("Emulation.setEmulatedMedia",
                { features: [{ name: "prefers-color-scheme", value: scheme }] });
+    return () => send("Page.captureScreenshot", { captureBeyondViewport: true });
+}
+
+async function picture(page, name, ...view) {
+    const take = await (firefox ? viewInFirefox : viewInChromium)(page, ...view);
     const fits = await page.run(() => document.documentElement.scrollWidth <= innerWidth);
     assert.ok(fits, `${name}: wider than the window`);
     if (pictures) {
-        const { data } = await send("Page.captureScreenshot", { captureBeyondViewport: true });
-        writeFileSync(join(pictures, `${name}.png`), Buffer.from(data, "base64"));
+        const { data } = await take();
+        writeFileSync(join(pictures, `${kind}-${name}.png`), Buffer.from(data, "base64"));
     }
 }
 
@@ -284,7 +302,7 @@ await inPage("axe-core finds nothing serious, light and dark", async () => {
         return "axe-core is not installed (npm install --no-save axe-core)";
     }
     const page = await open(tiny);
-    await browser.send("Runtime.evaluate", { expression: readFileSync(axe, "utf8") }, page.session);
+    await page.run(`() => { ${readFileSync(axe, "utf8")} }`);
     await load(page);
     await set(page, { ...options, prompt: fox });
     await write(page);

@@ -226,9 +226,10 @@ const figure = (x) => typeof x !== "number" ? x ?? ""
     : Number.isInteger(x) ? whole(x) : String(Number(x.toPrecision(4)));
 
 async function readManifest(manifest) {
-    const text = typeof manifest === "string" ? await (await fetch(manifest, { signal: AbortSignal.timeout(10000) })).text()
-                                              : new TextDecoder().decode(manifest);
-    return JSON.parse(text);
+    if (typeof manifest !== "string") {
+        return JSON.parse(new TextDecoder().decode(manifest));
+    }
+    return (await fetch(manifest, { signal: AbortSignal.timeout(10000) })).json();
 }
 
 /* The manifest that was found to hold, or else what one states. */
