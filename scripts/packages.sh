@@ -45,6 +45,7 @@ need_for_tests() {
 need_for_browser_test() {
     command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 ||
         need chromium chromium "runs the WebAssembly module in a browser"
+    command -v firefox >/dev/null 2>&1 || need firefox-esr firefox-esr "the same in another browser"
 }
 
 show_missing() {

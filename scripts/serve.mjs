@@ -11,6 +11,7 @@
 import { createReadStream, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, resolve, sep } from "node:path";
+import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 
@@ -139,11 +140,12 @@ function answer(request, response, mounts, isolated) {
     let path;
     try {
         path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-    } catch {
+    } catch { /* no path at all */ }
+    if (path === undefined || path.includes("\0")) {
         fail(400);
         return;
     }
-    const file = path.includes("\0") ? null : fileOf(mounts, path);
+    const file = fileOf(mounts, path);
     if (file) {
         sendFile(request, response, file, headers);
     } else if (path === "/") {
@@ -201,7 +203,7 @@ async function main() {
     console.log(`Open ${origin}${values.open} - end with Ctrl-C`);
 }
 
-if (process.argv[1]?.endsWith(`${sep}serve.mjs`)) {
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
     main().catch((e) => {
         const busy = e.code === "EADDRINUSE";
         console.error(`serve.mjs: ${busy ? "the port is taken: say --port N (make serve PORT=N)"

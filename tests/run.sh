@@ -67,6 +67,7 @@ add_suite() {
         add web/sessions "node tests/web/sessions.mjs"
         add web/variants "node tests/web/variants.mjs"
         add web/browser "node tests/web/browser.mjs"
+        add web/serving "node tests/web/serving.mjs"
         add web/page "node tests/web/page.mjs chromium"
         add web/page_firefox "node --experimental-websocket tests/web/page.mjs firefox"
         ;;

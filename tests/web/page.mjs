@@ -1,4 +1,4 @@
-/* page.mjs - the demo page in a headless browser, as `make serve` serves it: what one is asked
+/* page.mjs - the demo page in a headless browser, as `make serve` serves it: what is asked
  * before a download, progress, text and digest as slm-run gives them, stop, cache, chat, quality;
  * accessibility by axe-core where it is installed. Skipped where the browser is not.
  *
