@@ -86,12 +86,15 @@ export async function engineModule(wanted, threads, known) {
 }
 
 /** Workers that run slm-thread.js. */
+const helpers = []; /* held, so that no browser takes them for forgotten */
+
 export class Helpers {
     #workers;
 
     constructor(n) {
         const url = new URL("./slm-thread.js", import.meta.url), W = host?.Worker ?? Worker;
         this.#workers = Array.from({ length: n }, () => new W(url, { type: "module" }));
+        helpers.push(...this.#workers);
     }
 
     /** Lets them work on this memory. */

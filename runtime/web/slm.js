@@ -30,6 +30,10 @@ const unloaded = () => new SlmError("SLM_WEB_UNLOADED", "the model has been unlo
 /* Browsers do not say why. */
 const NO_WORKER = "it must come from the page's origin, and with its Cross-Origin-Embedder-Policy";
 
+/* Links that are owed an answer. Nothing else may hold them, and Firefox ends a worker that waits
+ * for something and that nobody holds. */
+const asked = new Set();
+
 /* Calls to a worker and their answers. */
 class Link {
     #worker;
@@ -79,6 +83,7 @@ class Link {
         signal?.removeEventListener("abort", abort);
         this.#calls.delete(id);
         if (this.#calls.size === 0) {
+            asked.delete(this);
             this.#worker?.unref?.(); /* Node may end while nothing is asked */
         }
     }
@@ -93,6 +98,7 @@ class Link {
             const abort = () => this.#worker.postMessage({ id, abort: true });
             this.#worker.postMessage({ id, call, args });
             this.#worker.ref?.();
+            asked.add(this);
             this.#calls.set(id, { resolve, reject, onEvent, signal, abort });
             signal?.addEventListener("abort", abort);
         });
