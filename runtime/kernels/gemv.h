@@ -1,11 +1,36 @@
-/* gemv.h - the product of T16 weights and one token's activations. Part of matmul_q.h.
+/* gemv.h - the product of T16 weights and the activations of one token, or of a few. Part of
+ * matmul_q.h.
+ *
+ * One token: GEMV_VECTORS vectors of a row group go through a super-block together and share what
+ * is loaded of the activations. More: one vector, whose codes the tokens share; without that, a
+ * draft of two or three tokens would take longer to verify than to make.
+ *
+ * `place` is where the super-block would lie if the planes were dealt out among the super-blocks:
+ * how far reading has come; NULL where another has been before.
  */
 #ifndef SLM_KERNELS_GEMV_H
 #define SLM_KERNELS_GEMV_H
 
-/* GEMV_VECTORS vectors of a row group go through a super-block together and share what is loaded of
- * the activations. `place` is where the super-block would lie if the planes were dealt out among
- * the super-blocks: how far reading has come; NULL for the vectors that follow in its tracks. */
+/* How many vectors and tokens go together: constants, once inlined. */
+typedef struct extent {
+    uint32_t vectors, tokens;
+} extent;
+
+/* Sums of each token and vector. */
+typedef struct run_sums {
+    vu v[FEW_TOKENS][GEMV_VECTORS];
+} run_sums;
+
+INLINE void sums_clear(extent n, run_sums *s)
+{
+    UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+    {
+        UNROLL for (uint32_t v = 0; v < n.vectors; v++)
+        {
+            s->v[t][v] = vu_splat(0);
+        }
+    }
+}
 
 /* Has n lines fetched into the second-level cache that are used a few super-blocks later: weights
  * are read once, in order, but the processor's own prefetching ends with each page. */
@@ -18,67 +43,87 @@ INLINE void fetch_ahead(const uint8_t *p, uint32_t n)
 }
 
 /* Moves the sums of a run, times the scale of their sub-block, to total. */
-INLINE void finish_runs(slm_type type, const vu scale_line[GEMV_VECTORS], uint32_t byte,
-                        vu sum[GEMV_VECTORS], vu total[GEMV_VECTORS])
+INLINE void finish_runs(slm_type type, extent n, const vu scale_line[GEMV_VECTORS], uint32_t byte,
+                        run_sums *run, run_sums *total)
 {
-    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+    UNROLL for (uint32_t v = 0; v < n.vectors; v++)
     {
         vu scale = type == SLM_TYPE_Q6_K ? signed_scale(scale_line[v], byte)
                                          : unsigned_scale(scale_line[v], byte);
-        total[v] = run_finish(total[v], sum[v], run_scale(scale));
-        sum[v] = vu_splat(0);
+        UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+        {
+            total->v[t][v] = run_finish(total->v[t][v], run->v[t][v], run_scale(scale));
+            run->v[t][v] = vu_splat(0);
+        }
     }
 }
 
 /* Adds the sub-blocks of one chunk: sum_j scale_j sum_i code_i a_i. */
-INLINE void chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, uint32_t c,
-                      const vu scale_line[GEMV_VECTORS], vu total[GEMV_VECTORS])
+INLINE void chunk_dot(slm_type type, extent n, const uint8_t *chunk, const act_block *a, uint32_t c,
+                      const vu scale_line[GEMV_VECTORS], run_sums *total)
 {
     uint32_t first = 16 * CODE_STEPS * c, steps = 8 * CODE_STEPS, run = run_steps(type);
-    vu low[GEMV_VECTORS] = {{0}}, high[GEMV_VECTORS] = {{0}};
+    run_sums low, high;
+    sums_clear(n, &low);
+    sums_clear(n, &high);
     UNROLL for (uint32_t q = 0; q < 8; q++)
     {
         vu x[GEMV_VECTORS], y[GEMV_VECTORS];
-        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+        UNROLL for (uint32_t v = 0; v < n.vectors; v++)
         {
             chunk_codes(type, chunk + v * VB, q, &x[v], &y[v]);
         }
         UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
         {
             uint32_t step = CODE_STEPS * q + p;
-            act_word ax = act_step(type, a, first + step);
-            act_word ay = act_step(type, a, first + steps + step);
-            UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+            UNROLL for (uint32_t t = 0; t < n.tokens; t++)
             {
-                low[v] = dot_word(type, low[v], code_step(type, x[v], p), ax);
-                high[v] = dot_word(type, high[v], code_step(type, y[v], p), ay);
+                act_word ax = act_step(type, a + t, first + step);
+                act_word ay = act_step(type, a + t, first + steps + step);
+                UNROLL for (uint32_t v = 0; v < n.vectors; v++)
+                {
+                    low.v[t][v] = dot_word(type, low.v[t][v], code_step(type, x[v], p), ax);
+                    high.v[t][v] = dot_word(type, high.v[t][v], code_step(type, y[v], p), ay);
+                }
             }
             if ((step + 1) % run == 0) {
                 uint32_t byte = type == SLM_TYPE_Q6_K ? q / 4 : c % 2 * 2;
                 uint32_t next = type == SLM_TYPE_Q6_K ? 2 : 1;
-                finish_runs(type, scale_line, byte, low, total);
-                finish_runs(type, scale_line, byte + next, high, total);
+                finish_runs(type, n, scale_line, byte, &low, total);
+                finish_runs(type, n, scale_line, byte + next, &high, total);
             }
         }
     }
 }
 
-INLINE void affine_dot(slm_type type, const uint8_t *block, uint32_t s, const act_block *a,
-                       const uint8_t *place, vf out[GEMV_VECTORS])
+/* What the activations' scale multiplies, of each token and vector. */
+typedef struct parts {
+    vf v[FEW_TOKENS][GEMV_VECTORS];
+} parts;
+
+INLINE void affine_dot(slm_type type, extent n, const uint8_t *block, uint32_t s,
+                       const act_block *a, const uint8_t *place, parts *out)
 {
-    vu scale[2][GEMV_VECTORS], i1[GEMV_VECTORS] = {{0}}, i2[GEMV_VECTORS] = {{0}};
+    vu scale[2][GEMV_VECTORS];
+    run_sums i1, i2;
+    sums_clear(n, &i1);
+    sums_clear(n, &i2);
     if (place) {
         fetch_ahead(place, 4);
     }
-    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+    UNROLL for (uint32_t v = 0; v < n.vectors; v++)
     {
         vu scales[2], min[2];
         affine_scales(block + v * VB, scales, min);
         UNROLL for (uint32_t h = 0; h < 2; h++)
         {
             scale[h][v] = scales[h];
-            i2[v] += madd16(even_pair(min[h]), vu_splat_load(&a->sum32[4 * h]));
-            i2[v] += madd16(even_pair(min[h] >> 8), vu_splat_load(&a->sum32[4 * h + 2]));
+            UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+            {
+                const int16_t *of_mins = a[t].sum32 + (size_t)4 * h;
+                i2.v[t][v] += madd16(even_pair(min[h]), vu_splat_load(of_mins));
+                i2.v[t][v] += madd16(even_pair(min[h] >> 8), vu_splat_load(of_mins + 2));
+            }
         }
     }
     NO_UNROLL for (uint32_t c = 0; c < (s + 1) / 2; c++)
@@ -87,22 +132,27 @@ INLINE void affine_dot(slm_type type, const uint8_t *block, uint32_t s, const ac
         if (place) {
             fetch_ahead(place + at, chunk_lines(type));
         }
-        chunk_dot(type, block + at, a, c, scale[c / 2], i1);
+        chunk_dot(type, n, block + at, a, c, scale[c / 2], &i1);
     }
-    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+    UNROLL for (uint32_t v = 0; v < n.vectors; v++)
     {
         vu both = vu_load(block + v * VB);
-        vf scaled = vf_from_halves(both & vu_splat(0xffffu)) * vf_from_ints(i1[v]);
-        vf offset = vf_from_halves(both >> 16) * vf_from_ints(i2[v]);
-        out[v] = scaled - offset;
+        UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+        {
+            vf scaled = vf_from_halves(both & vu_splat(0xffffu)) * vf_from_ints(i1.v[t][v]);
+            vf offset = vf_from_halves(both >> 16) * vf_from_ints(i2.v[t][v]);
+            out->v[t][v] = scaled - offset;
+        }
     }
 }
 
-INLINE void q6_dot(const uint8_t *block, const uint8_t *plane, uint32_t s, const act_block *a,
-                   const uint8_t *place, vf out[GEMV_VECTORS])
+INLINE void q6_dot(extent n, const uint8_t *block, const uint8_t *plane, uint32_t s,
+                   const act_block *a, const uint8_t *place, parts *out)
 {
     uint32_t chunks = (s + 1) / 2;
-    vu total[GEMV_VECTORS] = {{0}}, bias[GEMV_VECTORS] = {{0}};
+    run_sums total, bias;
+    sums_clear(n, &total);
+    sums_clear(n, &bias);
     if (place) {
         fetch_ahead(place, 1);
     }
@@ -112,109 +162,152 @@ INLINE void q6_dot(const uint8_t *block, const uint8_t *plane, uint32_t s, const
         if (place) {
             fetch_ahead(place + 32 + c * 13 * SLM_LINE_BYTES, 13);
         }
-        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+        UNROLL for (uint32_t v = 0; v < n.vectors; v++)
         {
             scale[v] = vu_load(block + c * SLM_LINE_BYTES + v * VB);
-            bias[v] += madd16(signed_pair(scale[v], 0), vu_splat_load(&a->sum16[4 * c]));
-            bias[v] += madd16(signed_pair(scale[v], 1), vu_splat_load(&a->sum16[4 * c + 2]));
-        }
-        chunk_dot(SLM_TYPE_Q6_K, block + (chunks + c * 12) * SLM_LINE_BYTES, a, c, scale, total);
-    }
-    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
-    {
-        out[v] = vf_load_halves(plane + v * VL * 2) * vf_from_ints(total[v] - (bias[v] << 5));
-    }
-}
-
-INLINE void plain_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
-                      const act_block *a, const uint8_t *place, vf out[GEMV_VECTORS])
-{
-    uint32_t lines = plain_bytes(type) / SLM_LINE_BYTES;
-    UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
-    {
-        out[v] = vf_splat(0.0f);
-    }
-    NO_UNROLL for (uint32_t j = 0; j < s; j++, block += plain_bytes(type), plane += 32)
-    {
-        vu even[GEMV_VECTORS], odd[GEMV_VECTORS] = {{0}};
-        vu start = sum_start(type, a, j);
-        if (place) {
-            fetch_ahead(place + j * (plain_bytes(type) + 32), lines + 1);
-        }
-        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
-        {
-            even[v] = type == SLM_TYPE_Q4_0 ? vu_splat(0) : start;
-        }
-        UNROLL for (uint32_t step = 0; step < 8 * CODE_STEPS; step++)
-        {
-            uint32_t q = step / CODE_STEPS;
-            act_word x = act_step(type, a, 8 * CODE_STEPS * j + step);
-            UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+            UNROLL for (uint32_t t = 0; t < n.tokens; t++)
             {
-                vu *sum = q % 2 == 0 ? &even[v] : &odd[v];
-                vu word = plain_word(type, block + v * VB, q);
-                *sum = dot_word(type, *sum, code_step(type, word, step % CODE_STEPS), x);
+                const int16_t *of_codes = a[t].sum16 + (size_t)4 * c;
+                bias.v[t][v] += madd16(signed_pair(scale[v], 0), vu_splat_load(of_codes));
+                bias.v[t][v] += madd16(signed_pair(scale[v], 1), vu_splat_load(of_codes + 2));
             }
         }
-        UNROLL for (uint32_t v = 0; v < GEMV_VECTORS; v++)
+        chunk_dot(SLM_TYPE_Q6_K, n, block + (chunks + c * 12) * SLM_LINE_BYTES, a, c, scale,
+                  &total);
+    }
+    UNROLL for (uint32_t v = 0; v < n.vectors; v++)
+    {
+        vf d = vf_load_halves(plane + v * VL * 2);
+        UNROLL for (uint32_t t = 0; t < n.tokens; t++)
         {
-            vu sum = run_widen(type, even[v]) + run_widen(type, odd[v]);
-            sum += type == SLM_TYPE_Q4_0 ? start : vu_splat(0);
-            vf scaled = vf_load_halves(plane + v * VL * 2) * vf_from_ints(sum);
-            out[v] = out[v] + scaled;
+            out->v[t][v] = d * vf_from_ints(total.v[t][v] - (bias.v[t][v] << 5));
         }
     }
 }
 
-/* GEMV_VECTORS vectors of the rows of one super-block: what the activations' scale multiplies. */
-INLINE void block_dot(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
-                      const act_block *a, const uint8_t *place, vf out[GEMV_VECTORS])
+/* Word by word, the even ones and the odd ones in sums of their own. */
+INLINE void plain_block(slm_type type, extent n, const uint8_t *block, const uint8_t *plane,
+                        uint32_t j, const act_block *a, parts *out)
+{
+    run_sums part[2];
+    sums_clear(n, &part[1]);
+    UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+    {
+        UNROLL for (uint32_t v = 0; v < n.vectors; v++)
+        {
+            part[0].v[t][v] = type == SLM_TYPE_Q4_0 ? vu_splat(0) : sum_start(type, a + t, j);
+        }
+    }
+    UNROLL for (uint32_t step = 0; step < 8 * CODE_STEPS; step++)
+    {
+        uint32_t q = step / CODE_STEPS;
+        UNROLL for (uint32_t v = 0; v < n.vectors; v++)
+        {
+            vu word = code_step(type, plain_word(type, block + v * VB, q), step % CODE_STEPS);
+            UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+            {
+                act_word x = act_step(type, a + t, 8 * CODE_STEPS * j + step);
+                part[q % 2].v[t][v] = dot_word(type, part[q % 2].v[t][v], word, x);
+            }
+        }
+    }
+    UNROLL for (uint32_t v = 0; v < n.vectors; v++)
+    {
+        vf d = vf_load_halves(plane + v * VL * 2);
+        UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+        {
+            vu sum = run_widen(type, part[0].v[t][v]) + run_widen(type, part[1].v[t][v]);
+            sum += type == SLM_TYPE_Q4_0 ? sum_start(type, a + t, j) : vu_splat(0);
+            vf scaled = d * vf_from_ints(sum);
+            out->v[t][v] = out->v[t][v] + scaled;
+        }
+    }
+}
+
+INLINE void plain_dot(slm_type type, extent n, const uint8_t *block, const uint8_t *plane,
+                      uint32_t s, const act_block *a, const uint8_t *place, parts *out)
+{
+    uint32_t n_bytes = plain_bytes(type);
+    UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+    {
+        UNROLL for (uint32_t v = 0; v < n.vectors; v++)
+        {
+            out->v[t][v] = vf_splat(0.0f);
+        }
+    }
+    NO_UNROLL for (uint32_t j = 0; j < s; j++, block += n_bytes, plane += 32)
+    {
+        if (place) {
+            fetch_ahead(place + j * (n_bytes + 32), n_bytes / SLM_LINE_BYTES + 1);
+        }
+        plain_block(type, n, block, plane, j, a, out);
+    }
+}
+
+INLINE void block_dot(slm_type type, extent n, const uint8_t *block, const uint8_t *plane,
+                      uint32_t s, const act_block *a, const uint8_t *place, parts *out)
 {
     if (is_affine(type)) {
-        affine_dot(type, block, s, a, place, out);
+        affine_dot(type, n, block, s, a, place, out);
     } else if (type == SLM_TYPE_Q6_K) {
-        q6_dot(block, plane, s, a, place, out);
+        q6_dot(n, block, plane, s, a, place, out);
     } else {
-        plain_dot(type, block, plane, s, a, place, out);
+        plain_dot(type, n, block, plane, s, a, place, out);
     }
 }
 
-/* Bytes of plane that one super-block uses. */
-INLINE uint32_t plane_step(slm_type type)
+/* One row group times n.tokens tokens. act: super-block 0 of the first, the next super-blocks
+ * act_tokens further on each. */
+INLINE void group_product(slm_type type, extent n, const slm_matrix *w, uint32_t g,
+                          const act_block *act, uint32_t act_tokens, bool lead, float *y,
+                          size_t ldy)
 {
-    return is_affine(type) ? 0 : type == SLM_TYPE_Q6_K ? 32 : 256;
-}
-
-/* act: super-block 0 of the token, the next ones act_tokens further on each. */
-INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, const act_block *act,
-                 uint32_t act_tokens, float *y)
-{
-    uint32_t nb = slm_n_super_blocks(w->n_cols), full = slm_t16_block_bytes(type, 8);
-    size_t group_bytes = (size_t)slm_t16_group_bytes(type, w->n_cols);
-    uint32_t plane_bytes = slm_t16_plane_bytes(type, w->n_cols), step = plane_step(type);
-    for (uint32_t g = g0; g < g1; g++) {
-        const uint8_t *group = w->data + g * group_bytes, *block = group + plane_bytes;
-        const act_block *a = act;
-        vf sum[GROUP_VECTORS] = {{0}};
-        for (uint32_t b = 0; b < nb; b++, block += full) {
-            uint32_t s = slm_sub_blocks(w->n_cols, b);
-            vf d = vf_splat(a->d);
-            UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v += GEMV_VECTORS)
+    uint32_t full = slm_t16_block_bytes(type, 8), step = plane_step(type);
+    const uint8_t *group = w->data + g * (size_t)slm_t16_group_bytes(type, w->n_cols);
+    const uint8_t *block = group + slm_t16_plane_bytes(type, w->n_cols);
+    vf sum[FEW_TOKENS][GROUP_VECTORS] = {{{0}}};
+    for (uint32_t b = 0; b < slm_n_super_blocks(w->n_cols); b++, block += full, act += act_tokens) {
+        uint32_t s = slm_sub_blocks(w->n_cols, b);
+        UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v += n.vectors)
+        {
+            parts out;
+            block_dot(type, n, block + v * VB, group + b * step + v * VL * 2, s, act,
+                      lead && v == 0 ? group + b * (size_t)(full + step) : NULL, &out);
+            UNROLL for (uint32_t t = 0; t < n.tokens; t++)
             {
-                vf out[GEMV_VECTORS];
-                block_dot(type, block + v * VB, group + b * step + v * VL * 2, s, a,
-                          v == 0 ? group + b * (size_t)(full + step) : NULL, out);
-                UNROLL for (uint32_t k = 0; k < GEMV_VECTORS; k++)
+                UNROLL for (uint32_t k = 0; k < n.vectors; k++)
                 {
-                    vf part = d * out[k];
-                    sum[v + k] = sum[v + k] + part;
+                    vf part = vf_splat(act[t].d) * out.v[t][k];
+                    sum[t][v + k] = sum[t][v + k] + part;
                 }
             }
-            a += act_tokens;
         }
+    }
+    UNROLL for (uint32_t t = 0; t < n.tokens; t++)
+    {
         UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++)
         {
-            vf_store(y + 16 * g + v * VL, sum[v]);
+            vf_store(y + t * ldy + 16 * g + v * VL, sum[t][v]);
+        }
+    }
+}
+
+/* Tokens t0..t1-1 of row groups g0..g1-1; of more than a few, the later ones find a group's lines
+ * in the cache. */
+INLINE void few_tokens(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1,
+                       const act_block *act, uint32_t t0, uint32_t t1, float *y, size_t ldy)
+{
+    const extent one = {GEMV_VECTORS, 1}, two = {1, 2}, four = {1, 4};
+    for (uint32_t g = g0; g < g1; g++) {
+        uint32_t t = t0;
+        for (; t + 4 <= t1; t += 4) {
+            group_product(type, four, w, g, act + t, t1, t == t0, y + t * ldy, ldy);
+        }
+        for (; t + 2 <= t1; t += 2) {
+            group_product(type, two, w, g, act + t, t1, t == t0, y + t * ldy, ldy);
+        }
+        for (; t < t1; t++) {
+            group_product(type, one, w, g, act + t, t1, t == t0, y + t * ldy, ldy);
         }
     }
 }

@@ -179,12 +179,6 @@ INLINE void plain_rows(slm_type type, const uint8_t *block, const uint8_t *plane
     }
 }
 
-/* Bytes of plane that one super-block uses. */
-INLINE uint32_t plane_step(slm_type type)
-{
-    return is_affine(type) ? 0 : type == SLM_TYPE_Q6_K ? 32 : 256;
-}
-
 /* act: super-block 0 of the token, the next ones act_tokens further on each. */
 INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, const act_block *act,
                  uint32_t act_tokens, float *y)
@@ -208,6 +202,14 @@ INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, c
             }
             a += act_tokens;
         }
+    }
+}
+
+INLINE void few_tokens(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1,
+                       const act_block *act, uint32_t t0, uint32_t t1, float *y, size_t ldy)
+{
+    for (uint32_t t = t0; t < t1; t++) {
+        gemv(type, w, g0, g1, act + t, t1, y + t * ldy);
     }
 }
 

@@ -2,8 +2,9 @@
  * rows; each variant includes it after its isa_*.h.
  *
  * Lanes are rows: a 64-byte line of T16 is the same word of 16 rows, so no sum ever crosses lanes.
- * One token: codes go from the line through registers into dot steps. More tokens: a super-block of
- * a strip of rows is unpacked into scratch once and reused by all tokens, a tile of them at a time.
+ * Few tokens: codes go from the line through registers into dot steps. More tokens: a super-block
+ * of a strip of rows is unpacked into scratch once and reused by all tokens, a tile of them at a
+ * time.
  */
 #ifndef SLM_KERNELS_MATMUL_Q_H
 #define SLM_KERNELS_MATMUL_Q_H
@@ -291,9 +292,17 @@ INLINE uint32_t plain_bytes(slm_type type) /* of a block of 32 in 16 rows */
 
 /* ---- One token ------------------------------------------------------------------------------- */
 
+/* Bytes of plane that one super-block uses. */
+INLINE uint32_t plane_step(slm_type type)
+{
+    return is_affine(type) ? 0 : type == SLM_TYPE_Q6_K ? 32 : 256;
+}
+
 #ifdef GEMV_NARROW
+#define FEW_TOKENS 1
 #include "kernels/gemv_narrow.h"
 #else
+#define FEW_TOKENS 4 /* most that take codes from the lines together */
 #include "kernels/gemv.h"
 #endif
 
@@ -630,7 +639,7 @@ INLINE void matmul_type(slm_type type, const slm_matrix *w, uint32_t g0, uint32_
                         const act_block *act, uint32_t n_tokens, float *y, size_t ldy,
                         void *scratch)
 {
-    uint32_t tiled = n_tokens == 1     ? 0
+    uint32_t tiled = n_tokens <= FEW_TOKENS || n_tokens < TILE_TOKENS ? 0
                      : SMALL_TILE == 0 ? n_tokens / TILE_TOKENS * TILE_TOKENS
                                        : n_tokens;
     for (uint32_t t = 0; t < tiled; t += PANEL_TOKENS) {
@@ -638,8 +647,8 @@ INLINE void matmul_type(slm_type type, const slm_matrix *w, uint32_t g0, uint32_
         panel p = {w, act + t, g0 * (uint32_t)GROUP_VECTORS, n, n_tokens};
         gemm(type, p, g1 * (uint32_t)GROUP_VECTORS, y + t * ldy, ldy, scratch);
     }
-    for (uint32_t t = tiled; t < n_tokens; t++) {
-        gemv(type, w, g0, g1, act + t, n_tokens, y + t * ldy);
+    if (tiled < n_tokens) {
+        few_tokens(type, w, g0, g1, act, tiled, n_tokens, y, ldy);
     }
 }
 
