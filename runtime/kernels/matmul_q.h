@@ -418,7 +418,7 @@ INLINE vu pair_dot(slm_type type, const strip *w, uint32_t r, const act_block *a
     uint32_t n = type == SLM_TYPE_Q6_K ? (s + 1) / 2 * 2 : 4;
     vu total = {0};
     for (uint32_t p = 0; p < n; p++) {
-        total += madd16(w->pair[p][r], vu_splat_load(sums + 2 * (size_t)p));
+        total = madd16_add(total, w->pair[p][r], vu_splat_load(sums + 2 * (size_t)p));
     }
     return total;
 }
