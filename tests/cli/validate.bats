@@ -84,6 +84,22 @@ assert sum(t["parameters"] for t in d["types"]) == 3552'
     invalid SLM_ERR_LAYOUT "bytes follow"
 }
 
+@test "SL33: cut while it is read: exit code 4 and one line, whatever reads it" {
+    local big="$T/big.slm"
+    "${SLM_BIN:-bin}/slm-bench" --synthetic smollm2-135m --type Q8_0 --write "$T/whole.slm"
+    for command in "slm-validate $big" "slm-quantize $big $T/out.slm --type Q4_0 -q" \
+        "slm-run $big --ids $T/ids -n 200 --threads 1 -q"; do
+        cp "$T/whole.slm" "$big"
+        printf '\1\0\0\0' >"$T/ids"
+        # shellcheck disable=SC2086
+        run --separate-stderr -4 python3 tests/cli/cut_while_read.py "$big" 8192 \
+            ${SLM_BIN:-bin}/$command
+        [ "${#stderr_lines[@]}" -eq 1 ]
+        [[ "$stderr" == *"big.slm"* ]]
+        [ ! -e "$T/out.slm" ]
+    done
+}
+
 @test "several problems are all reported" {
     damage DATA+300=55 DATA+768=0000c07f
     run --separate-stderr -3 validate "$T/bad.slm"
