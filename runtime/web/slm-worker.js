@@ -1,10 +1,11 @@
 /* slm-worker.js - the Worker in which a model lives: messages of slm.js -> calls of the engine, and
  * back. Several calls may be under way; they take turns by tokens and by pieces of a prompt.
  *
- *     to here     {id, call, args}; {id, abort: true}
- *     from here   {id, value} or {id, error}; before that, any number of {id, event}
+ *     to here     {id, call, args}; {id, abort: true}; {joined: true}: all helpers are at work
+ *     from here   {id, value} or {id, error}; before that, any number of {id, event};
+ *                 {helpers: n}: start n threads; {work: {module, memory}}: for them
  */
-import { argument, AT, Engine, engineModule, failure, Helpers, hex, host, isolated, NUMBER,
+import { argument, AT, Engine, engineModule, failure, hex, host, isolated, NUMBER,
          threadCount } from "./engine.js";
 import { load, Reporter } from "./load.js";
 
@@ -24,6 +25,7 @@ let sequences = [];
 let facts = {}; /* for diagnostics */
 let chunkTokens = 64;
 let lastStats = null;
+let joined = null; /* called when all helpers are at work */
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
@@ -379,14 +381,20 @@ async function loadModel({ from, options: o, modules }, job) {
     const wanted = { ...o, cache, threads: shared ? threads : 1, kv: KV_TYPES[o.kv ?? "f16"],
                      context: whole(o.context, "context", 0), chunk: whole(o.chunk, "chunk", 0),
                      check: o.check !== false };
-    const helpers = new Helpers(shared ? threads - 1 : 0);
+    const helpers = wanted.threads - 1;
+    port.postMessage({ helpers }); /* they start while the model comes */
     const reporter = new Reporter((e) => job.event({ progress: e }));
     const make = (pages) => Engine.make(module, pages);
     const loaded = await load(from, make, shared, wanted, reporter, job.signal);
     ({ engine } = loaded);
     const { size, source } = loaded;
     reporter.tell("load", 0, size);
-    await helpers.join(module, engine.memory);
+    if (helpers > 0) {
+        await new Promise((resolve) => {
+            joined = resolve;
+            port.postMessage({ work: { module, memory: engine.memory } });
+        });
+    }
     sequences = Array.from({ length: engine.number(NUMBER.sequences) },
                            (_, index) => ({ index, ids: [], pending: [], session: null,
                                             busy: false }));
@@ -450,7 +458,11 @@ function errorOf(e, job) {
         : { code: "SLM_WEB_WASM", message: `the engine failed: ${e.stack ?? e}`, offset };
 }
 
-async function serve({ id, call, args, abort }) {
+async function serve({ id, call, args, abort, joined: all }) {
+    if (all) {
+        joined();
+        return;
+    }
     if (abort) {
         jobs.get(id)?.abort();
         return;
