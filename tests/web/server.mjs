@@ -18,8 +18,8 @@ const PAGES = {
     "/isolate.html": "<!doctype html><title>test</title><script src=dist/slm-isolate.js></script>",
 };
 
-/* One response with a model's bytes. fault: {status, breakAfter, damage, times, noRange, slow,
- * chunked}. */
+/* One response with a model's bytes. fault: {status, breakAfter, broken(), damage, times, noRange,
+ * slow, chunked}. */
 function sendModel(request, response, bytes, fault, headers) {
     if (fault?.status) {
         response.writeHead(fault.status, headers).end();
@@ -51,7 +51,10 @@ function sendModel(request, response, bytes, fault, headers) {
     }
     if (active && fault.breakAfter !== undefined) {
         response.write(body.subarray(0, fault.breakAfter));
-        setTimeout(() => response.destroy(), 100);
+        setTimeout(() => {
+            response.destroy();
+            fault.broken?.();
+        }, 100);
     } else if (active && fault.slow) {
         response.write(body.subarray(0, fault.slow)); /* and no more */
     } else {
@@ -78,6 +81,9 @@ export function startServer(models, isolated) {
             }
             const inner = path.replace("/no-opfs/", "/dist/");
             let body = served.files[path] ?? PAGES[path] ?? readFileSync(`.${inner}`);
+            if (served.files[path] === null) {
+                throw new Error("as if it were not there");
+            }
             if (path !== inner && path.endsWith("slm-worker.js")) {
                 body = NO_OPFS + body;
             }
