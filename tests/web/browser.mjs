@@ -109,6 +109,17 @@ await inBrowser("a page that is not isolated: one thread, and advice", async () 
     await page.close();
 });
 
+await inBrowser("no memory for threads to share: one thread, and advice", async () => {
+    const page = await browser.open(`${open.origin}/page.html`);
+    for (const lack of ["no-shared", "no-second", "no-growth"]) {
+        const load = { package: `/${lack}/slm.js`, threads: 2 };
+        const got = good(await visited(page, "/model.slm", load));
+        assert.deepEqual([got.threads, got.isolated], [1, true], lack);
+        assert.match(got.advice, /grants no memory for several threads to share/);
+    }
+    await page.close();
+});
+
 await inBrowser("slm-isolate.js makes it isolated", async () => {
     closed.files["/isolate.html"] = '<!doctype html><script src="slm-isolate.js"></script>';
     closed.files["/slm-isolate.js"] = native.bytes("dist/slm-isolate.js");

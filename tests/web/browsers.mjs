@@ -2,6 +2,7 @@
  * playwright-core, Firefox by puppeteer-core over WebDriver BiDi. */
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import { folder } from "./native.mjs";
 
 const LIMIT_MS = 90000;
 
@@ -44,6 +45,7 @@ const firefox = {
     library: "puppeteer-core",
     start: (library, executablePath, { preferences, dark }) => library.launch({
         browser: "firefox", executablePath, protocolTimeout: LIMIT_MS,
+        env: { ...process.env, HOME: folder }, /* root's Firefox starts in root's home alone */
         extraPrefsFirefox: { ...PREFERENCES, [SCHEME]: dark ? 0 : 1, ...preferences } }),
     newContext: (browser) => browser.createBrowserContext(),
     view: (page, width, height) => page.setViewport({ width, height }), /* in its one scheme */

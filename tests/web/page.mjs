@@ -201,6 +201,8 @@ await inPage("chat, with a system prompt, and Escape", async () => {
     await set(page, { context: "16384" }); // long enough for Escape to come in time
     await load(page);
     assert.equal(await page.run(() => document.getElementById("mode-chat").checked), true);
+    assert.equal(await text(page, "quality-summary"), "Quality: no manifest");
+    assert.equal(await page.run(() => document.getElementById("gate-table").hidden), true);
     await set(page, { ...options, maxTokens: "24", system: "you are a fox",
                       prompt: "who are you?" });
     const got = await write(page);
