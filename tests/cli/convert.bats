@@ -220,7 +220,8 @@ config = json.load(open(path))
 config["chat_template"] = "{% for m in messages %}{{ m.content }}{% endfor %}"
 json.dump(config, open(path, "w"))
 open(sys.argv[1] + "/chat_template.jinja", "w").write(
-    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' }}{% endfor %}")
+    "{% for m in messages %}"
+    "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' }}{% endfor %}")
 END
     run -0 "$SLM_BIN/slm-convert" "$T/f" -o "$T/m.slm"
     [[ "$output" == *"tokenizer_config.json: chat_template is not that of chat_template.jinja"* ]]
