@@ -389,12 +389,18 @@ await inBrowser("older models make room", async () => {
     await page.close();
 });
 
-await inBrowser("requireQuality: a manifest that holds, one of another model, none", async () => {
+await inBrowser("requireQuality: a manifest that holds; failed, of other bytes, none", async () => {
     const page = await browser.open(`${open.origin}/page.html`);
     const required = { requireQuality: true };
     assert.equal(good(await visited(page, "/model.slm", required)).quality, "passed");
-    for (const [url, more] of [["/other.slm", {}], ["/model.slm", { manifest: "/absent.json" }]]) {
-        assert.equal((await visited(page, url, { ...required, ...more })).code, "SLM_WEB_QUALITY");
+    assert.throws(() => native.gate(path, 1), (e) => e.status === 1); // larger than one byte
+    open.files["/failed.json"] = native.bytes(`${path}.quality.json`);
+    for (const [url, manifest, reason] of [
+        ["/model.slm", "/failed.json", /verdict on this model is "failed"/],
+        ["/other.slm", undefined, /other bytes/], ["/model.slm", "/absent.json", /404/]]) {
+        const got = await visited(page, url, { ...required, manifest });
+        assert.equal(got.code, "SLM_WEB_QUALITY");
+        assert.match(got.error, reason);
     }
     await page.close();
 });
