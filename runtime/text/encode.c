@@ -61,7 +61,9 @@ size_t slm_encode_scratch_bytes(const slm_tokenizer *t, size_t n_bytes)
 
 typedef struct added_match {
     uint32_t id;
-    size_t begin, end;
+    size_t begin, end; /* with the white space that it takes */
+    size_t next;       /* where the pattern ended: white space may hold another match */
+    size_t spaces;     /* the end of white space that was looked at, so that it is once */
 } added_match;
 
 /* One stage of encoding, for the pieces that a table of added tokens leaves. */
@@ -151,20 +153,22 @@ static bool adjust_match(const slm_tokenizer *t, uint32_t flags, const uint8_t *
            before >= taken) {
         m->begin = before;
     }
+    m->end = flags & ADDED_RSTRIP && m->end < m->spaces ? m->spaces : m->end;
     while (flags & ADDED_RSTRIP && m->end < n &&
            (slm_unicode_at(&t->unicode, text + m->end, n - m->end, &length) & CLASS_MASK) ==
                CLASS_SPACE) {
         m->end += length;
     }
+    m->spaces = flags & ADDED_RSTRIP ? m->end : m->spaces;
     return true;
 }
 
-/* The next added token at or after `taken`, leftmost, of those the longest; false if there is
+/* The next added token at or after m->next, leftmost, of those the longest; false if there is
  * none. */
 static bool next_match(const encoder *e, const added_table *a, const uint8_t *text, size_t n,
                        size_t taken, added_match *m)
 {
-    for (size_t pos = taken; a->n != 0 && pos < n; pos++) {
+    for (size_t pos = m->next; a->n != 0 && pos < n; pos++) {
         if (!(a->first[text[pos] >> 6] >> (text[pos] & 63) & 1)) {
             continue;
         }
@@ -175,11 +179,11 @@ static bool next_match(const encoder *e, const added_table *a, const uint8_t *te
         const uint8_t *entry = a->entries + (size_t)i * 8;
         m->id = load_u32(entry);
         m->begin = pos;
-        m->end = pos + pattern_bytes(a, i);
+        m->end = m->next = pos + pattern_bytes(a, i);
         if (adjust_match(e->t, load_u16(entry + 6), text, n, taken, m)) {
             return true;
         }
-        pos = m->end - 1;
+        pos = m->next - 1;
     }
     return false;
 }
@@ -234,6 +238,13 @@ static void mark_spaces(const encoder *e, bool is_first, const uint8_t **text, s
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
+/* What stands before a match and behind the one before it; that may have taken white space which is
+ * itself a match. */
+static size_t text_before(const added_match *m, size_t taken)
+{
+    return m->begin > taken ? m->begin - taken : 0;
+}
+
 static void encode_words(const encoder *e, const uint8_t *text, size_t n, bool is_first)
 {
     if (e->t->flags & TOK_SPACES_LATE) {
@@ -248,7 +259,7 @@ static void encode_words(const encoder *e, const uint8_t *text, size_t n, bool i
 
 static void encode_normalized(const encoder *e, const uint8_t *text, size_t n, bool is_first)
 {
-    added_match m;
+    added_match m = {0};
     size_t taken = 0;
     if (e->t->flags & TOK_NFC) {
         n = slm_nfc(&e->t->unicode, text, n, e->scratch->normal);
@@ -258,7 +269,7 @@ static void encode_normalized(const encoder *e, const uint8_t *text, size_t n, b
         mark_spaces(e, is_first, &text, &n);
     }
     while (next_match(e, &e->t->added[1], text, n, taken, &m)) {
-        encode_words(e, text + taken, m.begin - taken, is_first && taken == 0);
+        encode_words(e, text + taken, text_before(&m, taken), is_first && taken == 0);
         sink_put(e->sink, m.id);
         taken = m.end;
     }
@@ -287,7 +298,7 @@ void slm_encode_text(const slm_tokenizer *t, const uint8_t *text, size_t n, uint
                      bool is_first, const encode_scratch *scratch, id_sink *sink)
 {
     encoder e = {t, scratch, sink, flags};
-    added_match m;
+    added_match m = {0};
     size_t taken = 0;
     if (t->magic == BTOK_MAGIC) {
         encode_bytes(&e, text, n);
@@ -295,7 +306,7 @@ void slm_encode_text(const slm_tokenizer *t, const uint8_t *text, size_t n, uint
     }
     slm_scratch_clear(scratch);
     while (next_match(&e, &t->added[0], text, n, taken, &m)) {
-        encode_normalized(&e, text + taken, m.begin - taken, is_first && taken == 0);
+        encode_normalized(&e, text + taken, text_before(&m, taken), is_first && taken == 0);
         sink_put(sink, m.id);
         taken = m.end;
     }

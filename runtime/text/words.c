@@ -41,19 +41,38 @@ static bool place_at(const slm_tokenizer *t, const uint8_t *text, size_t n, size
     return (*column & 0xc0) != 0x80;
 }
 
-/* Unknown characters that fuse do so across every cut, so none is made behind one. */
-static void forbid_unknown(const slm_tokenizer *t, uint64_t *table)
+static void forbid(uint64_t *table, uint32_t row, uint32_t column)
+{
+    table[row * 4 + (column >> 6)] |= (uint64_t)1 << (column & 63);
+}
+
+/* Has each character whose last byte, or first, is this a token that merges? */
+static bool has_token(const slm_tokenizer *t, uint32_t byte, bool is_mark_place)
 {
     static const uint8_t mark[3] = {0xe2, 0x96, 0x81};
-    bool fuse = t->unk_id >= 0 && t->flags & TOK_FUSE_UNK && !(t->flags & TOK_BYTE_FALLBACK);
+    if (t->flags & TOK_BYTE_LEVEL) {
+        return t->byte_ids[byte & 255] != BPE1_NO_ID;
+    }
+    return is_mark_place ? slm_token_lookup(t, mark, 3, NULL, 0, TOKEN_MERGES) != BPE1_NO_ID
+                         : byte < 128 && t->ascii_ids[byte] != BPE1_NO_ID;
+}
+
+/* Unknown characters that fuse do so across every cut, so none is made behind one. Those that are
+ * dropped let their neighbours meet, so none is made before one either. */
+static void forbid_unknown(const slm_tokenizer *t, uint64_t *table)
+{
+    bool falls_back = t->flags & TOK_BYTE_FALLBACK, drop = t->unk_id < 0 && !falls_back;
+    bool fuse = t->unk_id >= 0 && t->flags & TOK_FUSE_UNK && !falls_back;
     bool odd = t->unk_id >= 0 && t->kinds[t->unk_id] & TOKEN_MERGES;
-    for (uint32_t row = 0; row <= MARK_LEFT && (fuse || odd); row++) {
-        bool known = row == MARK_LEFT
-                         ? slm_token_lookup(t, mark, 3, NULL, 0, TOKEN_MERGES) != BPE1_NO_ID
-                     : t->flags & TOK_BYTE_LEVEL ? t->byte_ids[row] != BPE1_NO_ID
-                                                 : row < 128 && t->ascii_ids[row] != BPE1_NO_ID;
-        if (odd || !known) {
+    for (uint32_t row = 0; row <= MARK_LEFT && (fuse || odd || drop); row++) {
+        if (odd || !has_token(t, row, row == MARK_LEFT)) {
             memset(table + (size_t)row * 4, 0xff, 4 * sizeof *table);
+        }
+    }
+    for (uint32_t column = 0; column < 256 && drop; column++) {
+        bool its = has_token(t, column, column == MARK_RIGHT && !(t->flags & TOK_BYTE_LEVEL));
+        for (uint32_t row = 0; row <= MARK_LEFT && !its; row++) {
+            forbid(table, row, column);
         }
     }
 }
@@ -66,7 +85,7 @@ void slm_adjacent_build(slm_tokenizer *t, uint64_t *table)
         const uint8_t *text = token_text(t, id, &n);
         for (uint32_t i = 1; t->kinds[id] & TOKEN_MERGES && i < n; i++) {
             if (place_at(t, text, n, i, &row, &column)) {
-                table[row * 4 + (column >> 6)] |= (uint64_t)1 << (column & 63);
+                forbid(table, row, column);
             }
         }
     }

@@ -12,12 +12,19 @@ typedef struct row {
 
 #define WARNS "only 4 of 256 bytes" /* the small vocabulary's own warning */
 #define MODEL "\"model\":{\"type\":\"BPE\""
+#define NEST "{\"type\":\"Sequence\",\"pretokenizers\":["
+#define NESTED "]}"
 #define SPLIT "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}"
 #define ADDED(id, content, flags)                                                                  \
     "{\"id\":" id ",\"content\":\"" content "\",\"single_word\":false,\"lstrip\":false,"           \
     "\"rstrip\":false,\"normalized\":false," flags "}"
 #define REPLACE(from, to)                                                                          \
     "{\"type\":\"Replace\",\"pattern\":{\"String\":\"" from "\"},\"content\":\"" to "\"}"
+#define STEPS                                                                                      \
+    "\"normalizer\":null,\"pre_tokenizer\":" SPLIT                                                 \
+    ",\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"}"
+#define MARKS(decoder) "\"normalizer\":" REPLACE(" ", "\u2581") ",\"decoder\":" decoder
+#define STRIP(start) "{\"type\":\"Strip\",\"content\":\" \",\"start\":" start ",\"stop\":0}"
 #define TEMPLATE(id, ids)                                                                          \
     "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"" id                 \
     "\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"special_tokens\":{\"" id    \
@@ -93,10 +100,16 @@ static const row rows[] = {
     {"TK36 unknown", SPLIT, "{\"type\":\"Magic\"}", EXIT_INPUT, "pre_tokenizer \"Magic\""},
     {"TK36 no type", SPLIT, "{}", EXIT_INPUT, "pre_tokenizer has no type"},
     {"TK36 empty", SPLIT, "{\"type\":\"Sequence\",\"pretokenizers\":[]}", EXIT_INPUT,
+     "decoder \"ByteLevel\" is not supported"},
+    {"TK36 empty, and no list", SPLIT, "{\"type\":\"Sequence\"}", EXIT_INPUT,
      "pretokenizers must be a list of steps"},
-    {"TK36 nested", SPLIT,
-     "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Sequence\",\"pretokenizers\":[]}]}",
-     EXIT_INPUT, "Sequence inside a Sequence"},
+    {"TK36 empty normalizer", "\"normalizer\":null",
+     "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[]}", EXIT_OK, WARNS},
+    {"TK36 nested", SPLIT, NEST NEST NEST SPLIT NESTED NESTED NESTED, EXIT_OK, WARNS},
+    {"TK36 nested deep", SPLIT,
+     NEST NEST NEST NEST NEST NEST NEST NEST NEST SPLIT NESTED NESTED NESTED NESTED NESTED NESTED
+         NESTED NESTED NESTED,
+     EXIT_INPUT, "pre_tokenizer: a Sequence inside of 8 others"},
     {"TK37 catastrophic elsewhere", SPLIT, CUT("{\"Regex\":\"(a+)+$\"}", "Isolated", "false"),
      EXIT_OK, WARNS},
     {"TK37 look-behind", SPLIT, CUT("{\"Regex\":\"(?<=a)b\"}", "Isolated", "false"), EXIT_INPUT,
@@ -148,6 +161,31 @@ static const row rows[] = {
      WARNS},
     {"Bert", "\"post_processor\":null", "\"post_processor\":{\"type\":\"BertProcessing\"}",
      EXIT_INPUT, "post_processor \"BertProcessing\""},
+    {"TK43 Strip without Fuse", STEPS,
+     MARKS("{\"type\":\"Sequence\",\"decoders\":[" REPLACE("\u2581", " ") "," STRIP("1") "]}"),
+     EXIT_INPUT, "decoder Strip without Fuse"},
+    {"TK43 Strip before Replace", STEPS,
+     MARKS("{\"type\":\"Sequence\",\"decoders\":["
+           "{\"type\":\"Fuse\"}," STRIP("1") "," REPLACE("\u2581", " ") "]}"),
+     EXIT_INPUT, "Strip content must be U+2581"},
+    {"TK43 Strip negative", STEPS,
+     MARKS("{\"type\":\"Sequence\",\"decoders\":[" REPLACE(
+         "\u2581", " ") ",{\"type\":\"Fuse\"}," STRIP("-1") "]}"),
+     EXIT_INPUT, "start must be a whole number from 0 to 1"},
+    {"TK43 Strip big", STEPS,
+     MARKS("{\"type\":\"Sequence\",\"decoders\":[" REPLACE(
+         "\u2581", " ") ",{\"type\":\"Fuse\"}," STRIP("99999999999") "]}"),
+     EXIT_INPUT, "start must be a whole number from 0 to 1"},
+    {"Metaspace behind Fuse", STEPS,
+     MARKS("{\"type\":\"Sequence\",\"decoders\":["
+           "{\"type\":\"Fuse\"},{\"type\":\"Metaspace\",\"replacement\":\"\u2581\"}]}"),
+     EXIT_INPUT, "decoder Metaspace behind Fuse"},
+    {"Metaspace of another mark", STEPS, MARKS("{\"type\":\"Metaspace\",\"replacement\":\"_\"}"),
+     EXIT_INPUT, "decoder Metaspace replacement must be U+2581"},
+    {"marks that stay", STEPS, MARKS("{\"type\":\"Fuse\"}"), EXIT_OK, "the decoder leaves U+2581"},
+    {"Prepend alone, ByteLevel", "\"normalizer\":null",
+     "\"normalizer\":{\"type\":\"Prepend\",\"prepend\":\"\u2581\"}", EXIT_INPUT,
+     "Prepend without Replace"},
     {"TK43 unknown", "\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":{\"type\":\"CTC\"}",
      EXIT_INPUT, "decoder \"CTC\" is not supported"},
     {"no decoder", "\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":null", EXIT_OK,

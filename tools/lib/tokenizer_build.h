@@ -25,10 +25,15 @@ typedef struct build_added {
     bool normalized;
 } build_added;
 
+/* What the steps of the decoder do. */
+enum { DECODES_MARKS = 1, DECODES_BYTES = 2, DECODES_FUSED = 4 };
+
 typedef struct tokenizer_build {
     const char *name;            /* of tokenizer.json, for messages; borrowed */
     json_t *vocab;               /* borrowed */
     uint32_t flags, pre, prefix; /* as in the payload */
+    uint32_t decodes;            /* DECODES_*, of the steps so far */
+    bool has_decoder;
     build_token *tokens;
     uint32_t n_tokens;
     uint32_t *merges; /* n_merges pairs of ids, by rank */

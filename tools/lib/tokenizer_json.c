@@ -9,6 +9,7 @@
 #include "lib/byte_alphabet.h"
 #include "lib/tokenizer_build.h"
 #include "lib/tokenizer_chat.h"
+#include "text/unicode.h"
 
 enum { MAX_JSON = 256 << 20 };
 
@@ -207,29 +208,63 @@ static int read_added_flags(const tokenizer_build *b, json_t *item, build_added 
     return EXIT_OK;
 }
 
+/* Form C of a text; malloc'd, NULL without memory. */
+static char *normal_form(const char *text, size_t *n)
+{
+    slm_unicode u = {0};
+    slm_arena arena = arena_measure();
+    slm_unicode_init(&u, &arena, true);
+    void *memory = NULL;
+    char *out = malloc(3 * *n + 4);
+    if (!out || posix_memalign(&memory, 64, arena.used) != 0) {
+        free(out);
+        return NULL;
+    }
+    arena = arena_over(memory, arena.used);
+    slm_unicode_init(&u, &arena, true);
+    *n = slm_nfc(&u, (const uint8_t *)text, *n, (uint8_t *)out);
+    free(memory);
+    return out;
+}
+
+static bool is_ascii(const char *text)
+{
+    while (*text && (unsigned char)*text < 0x80) {
+        text++;
+    }
+    return !*text;
+}
+
 /* What is looked for: the content, after the normalizer if that goes over the text first. */
 static int set_pattern(const tokenizer_build *b, build_added *a, failure *f)
 {
     size_t n = strlen(a->content), n_out = 0;
+    char *normal = NULL;
+    const char *text = a->content;
     bool marks = a->normalized && !(b->flags & TOK_SPACES_LATE) && b->flags & TOK_MARK_SPACES;
     if (n > BPE1_MAX_PATTERN / 4) {
         return fail(f, EXIT_INPUT, "%s: added token \"%.16s...\" is %zu bytes long; at most %d",
                     b->name, a->content, n, BPE1_MAX_PATTERN / 4);
     }
-    a->pattern = (uint8_t *)malloc(3 * n + 4);
+    if (a->normalized && b->flags & TOK_NFC && !is_ascii(text)) {
+        text = normal = normal_form(text, &n);
+    }
+    a->pattern = text ? (uint8_t *)malloc(3 * n + 4) : NULL;
     if (!a->pattern) {
+        free(normal);
         return fail(f, EXIT_RESOURCE, "%s: no memory", b->name);
     }
     if (marks && b->prefix == PREFIX_ALWAYS) {
         n_out += slm_utf8_encode(a->pattern, 0x2581);
     }
     for (size_t i = 0; i < n; i++) {
-        if (marks && a->content[i] == ' ') {
+        if (marks && text[i] == ' ') {
             n_out += slm_utf8_encode(a->pattern + n_out, 0x2581);
         } else {
-            a->pattern[n_out++] = (uint8_t)a->content[i];
+            a->pattern[n_out++] = (uint8_t)text[i];
         }
     }
+    free(normal);
     a->n_bytes = (uint32_t)n_out;
     return EXIT_OK;
 }
@@ -317,6 +352,18 @@ static int read_added(tokenizer_build *b, json_t *list, failure *f)
     return EXIT_OK;
 }
 
+/* Text must come back as it was: what the decoder forgets is done all the same. */
+static void check_decoder(tokenizer_build *b)
+{
+    if (b->has_decoder && b->flags & TOK_MARK_SPACES && !(b->decodes & DECODES_MARKS)) {
+        build_warn(b, "the decoder leaves U+2581; it is read as a space all the same");
+    }
+    if (b->has_decoder && b->flags & TOK_BYTE_FALLBACK && !(b->decodes & DECODES_BYTES)) {
+        build_warn(b,
+                   "the decoder has no ByteFallback; byte tokens are read as bytes all the same");
+    }
+}
+
 /* Ids in use, holes, and bytes that no token stands for. */
 static int check_tokens(tokenizer_build *b, const tokenizer_hints *hints, failure *f)
 {
@@ -350,6 +397,7 @@ static int check_tokens(tokenizer_build *b, const tokenizer_hints *hints, failur
         return fail(f, EXIT_INPUT, "%s: byte_fallback is set, but only %u of 256 byte tokens exist",
                     b->name, n_bytes);
     }
+    check_decoder(b);
     if (b->flags & TOK_BYTE_LEVEL && n_bytes < 256) {
         build_warn(b, "only %u of 256 bytes have a token; others in a text %s", n_bytes,
                    b->unk_id >= 0 ? "become the unknown token" : "are dropped");

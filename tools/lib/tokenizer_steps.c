@@ -9,6 +9,8 @@
 
 #define MARK "\xe2\x96\x81"
 
+enum { MAX_DEPTH = 8 }; /* of a Sequence inside a Sequence */
+
 static int refuse_step(const tokenizer_build *b, const char *where, const char *type, failure *f)
 {
     return fail(f, EXIT_INPUT, "%s: %s \"%.64s\" is not supported", b->name, where, type);
@@ -30,11 +32,12 @@ static const char *type_of(const tokenizer_build *b, const char *where, json_t *
     return *code == EXIT_OK ? type : NULL;
 }
 
-/* Calls `read` for a step, or for each step of a Sequence, whose items are under `key`. */
+/* Calls `read` for a step, or for each step of a Sequence, whose items are under `key`. An empty
+ * one does nothing, which is how some write it. */
 typedef int read_step(tokenizer_build *b, json_t *step, const char *type, failure *f);
 
-static int each_step(tokenizer_build *b, const char *where, const char *key, json_t *step,
-                     read_step *read, failure *f)
+static int each_step_in(tokenizer_build *b, const char *where, const char *key, json_t *step,
+                        read_step *read, uint32_t depth, failure *f)
 {
     int code;
     const char *type = type_of(b, where, step, &code, f);
@@ -45,17 +48,23 @@ static int each_step(tokenizer_build *b, const char *where, const char *key, jso
         return read(b, step, type, f);
     }
     json_t *items = json_in_get(step, key);
-    if (!json_is_array(items) || json_array_size(items) == 0) {
-        return json_in_refuse(b->name, key, "a list of steps that is not empty", items, f);
+    if (!json_is_array(items)) {
+        return json_in_refuse(b->name, key, "a list of steps", items, f);
+    }
+    if (depth == MAX_DEPTH) {
+        return fail(f, EXIT_INPUT, "%s: %s: a Sequence inside of %d others", b->name, where,
+                    MAX_DEPTH);
     }
     for (size_t i = 0; code == EXIT_OK && i < json_array_size(items); i++) {
-        type = type_of(b, where, json_array_get(items, i), &code, f);
-        if (type && strcmp(type, "Sequence") == 0) {
-            return refuse_step(b, where, "Sequence inside a Sequence", f);
-        }
-        code = type ? read(b, json_array_get(items, i), type, f) : code;
+        code = each_step_in(b, where, key, json_array_get(items, i), read, depth + 1, f);
     }
     return code;
+}
+
+static int each_step(tokenizer_build *b, const char *where, const char *key, json_t *step,
+                     read_step *read, failure *f)
+{
+    return each_step_in(b, where, key, step, read, 0, f);
 }
 
 static bool is_string(json_t *object, const char *key, const char *wanted)
@@ -74,27 +83,33 @@ static const char *pattern_of(json_t *step, const char *kind)
 
 /* ---- Normalizer ------------------------------------------------------------------------------ */
 
+/* " " given as text or as an expression. */
+static bool replaces_space(json_t *step)
+{
+    const char *text = pattern_of(step, "String"), *regex = pattern_of(step, "Regex");
+    return strcmp(text ? text : regex ? regex : "", " ") == 0;
+}
+
+/* The order does not matter: U+2581 is no space and takes no part in normalization form C. But a
+ * space that is put in front must be there when spaces are marked. */
 static int read_normalizer(tokenizer_build *b, json_t *step, const char *type, failure *f)
 {
     if (strcmp(type, "NFC") == 0) {
-        if (b->flags & TOK_MARK_SPACES || b->prefix != PREFIX_NONE) {
-            return fail(f, EXIT_INPUT, "%s: normalizer NFC must come before Prepend and Replace",
-                        b->name);
-        }
         b->flags |= TOK_NFC;
         return EXIT_OK;
     }
     if (strcmp(type, "Prepend") == 0) {
-        if (!is_string(step, "prepend", MARK) || b->flags & TOK_MARK_SPACES) {
-            return json_in_refuse(b->name, "normalizer Prepend", "of U+2581, before Replace",
+        bool space = is_string(step, "prepend", " ") && !(b->flags & TOK_MARK_SPACES);
+        if ((!is_string(step, "prepend", MARK) && !space) || b->prefix == PREFIX_ALWAYS) {
+            return json_in_refuse(b->name, "normalizer Prepend",
+                                  "of U+2581, once, or of a space before Replace",
                                   json_object_get(step, "prepend"), f);
         }
         b->prefix = PREFIX_ALWAYS;
         return EXIT_OK;
     }
     if (strcmp(type, "Replace") == 0) {
-        const char *pattern = pattern_of(step, "String");
-        if (!pattern || strcmp(pattern, " ") != 0 || !is_string(step, "content", MARK)) {
+        if (!replaces_space(step) || !is_string(step, "content", MARK)) {
             return json_in_refuse(b->name, "normalizer Replace", "of \" \" by U+2581", step, f);
         }
         b->flags |= TOK_MARK_SPACES;
@@ -307,43 +322,74 @@ static int read_pre_tokenizer(tokenizer_build *b, json_t *step, const char *type
 
 /* ---- Decoder --------------------------------------------------------------------------------- */
 
+/* It strips what it is given: the whole text only if that was fused, a space only where marks have
+ * become spaces. */
 static int read_strip(tokenizer_build *b, json_t *step, failure *f)
 {
     uint32_t start = 0, stop = 0;
+    bool marks = !(b->decodes & DECODES_MARKS);
     int code = json_in_u32(b->name, step, "start", 0, 1, &start, NULL, f);
     if (code == EXIT_OK) {
         code = json_in_u32(b->name, step, "stop", 0, 0, &stop, NULL, f);
     }
-    if (code == EXIT_OK && !is_string(step, "content", " ")) {
-        return json_in_refuse(b->name, "decoder Strip content", "\" \"",
+    if (code == EXIT_OK && !is_string(step, "content", marks ? MARK : " ")) {
+        return json_in_refuse(b->name, "decoder Strip content",
+                              marks ? "U+2581, for it comes before Replace" : "\" \"",
                               json_object_get(step, "content"), f);
     }
+    if (code == EXIT_OK && start && !(b->decodes & DECODES_FUSED)) {
+        return fail(f, EXIT_INPUT, "%s: decoder Strip without Fuse before it is not supported",
+                    b->name);
+    }
     b->flags |= start ? TOK_STRIP_SPACE : 0;
+    return code;
+}
+
+/* Of the first token one mark is dropped, as SentencePiece does. (The reference library drops every
+ * one that the token has.) */
+static int read_metaspace_decoder(tokenizer_build *b, json_t *step, failure *f)
+{
+    bool strips = true;
+    int code = json_in_bool(b->name, step, "add_prefix_space", &strips, NULL, f);
+    strips = strips && !is_string(step, "prepend_scheme", "never");
+    if (code == EXIT_OK && !is_string(step, "replacement", MARK)) {
+        return json_in_refuse(b->name, "decoder Metaspace replacement", "U+2581",
+                              json_object_get(step, "replacement"), f);
+    }
+    if (code == EXIT_OK && strips && b->decodes & DECODES_FUSED) {
+        return fail(f, EXIT_INPUT, "%s: decoder Metaspace behind Fuse is not supported", b->name);
+    }
+    b->decodes |= DECODES_MARKS;
+    b->flags |= strips ? TOK_STRIP_SPACE : 0;
     return code;
 }
 
 static int read_decoder(tokenizer_build *b, json_t *step, const char *type, failure *f)
 {
     bool bytes = b->flags & TOK_BYTE_LEVEL;
-    if (strcmp(type, "ByteLevel") == 0 && bytes) {
+    if ((strcmp(type, "ByteLevel") == 0 && bytes) || strcmp(type, "Fuse") == 0) {
+        b->decodes |= bytes ? 0 : DECODES_FUSED;
         return EXIT_OK;
     }
     if (bytes) {
         return refuse_step(b, "with pre_tokenizer ByteLevel, decoder", type, f);
     }
-    if (strcmp(type, "ByteFallback") == 0 || strcmp(type, "Fuse") == 0) {
+    if (strcmp(type, "ByteFallback") == 0) {
+        b->decodes |= DECODES_BYTES;
         return EXIT_OK;
     }
     if (strcmp(type, "Strip") == 0) {
         return read_strip(b, step, f);
     }
-    if (strcmp(type, "Metaspace") == 0 && is_string(step, "replacement", MARK)) {
-        b->flags |= b->prefix == PREFIX_NONE ? 0 : TOK_STRIP_SPACE;
-        return EXIT_OK;
+    if (!(b->flags & TOK_MARK_SPACES)) {
+        return refuse_step(b, "decoder", type, f);
+    }
+    if (strcmp(type, "Metaspace") == 0) {
+        return read_metaspace_decoder(b, step, f);
     }
     const char *pattern = strcmp(type, "Replace") == 0 ? pattern_of(step, "String") : NULL;
-    if (pattern && strcmp(pattern, MARK) == 0 && is_string(step, "content", " ") &&
-        b->flags & TOK_MARK_SPACES) {
+    if (pattern && strcmp(pattern, MARK) == 0 && is_string(step, "content", " ")) {
+        b->decodes |= DECODES_MARKS;
         return EXIT_OK;
     }
     return refuse_step(b, "decoder", type, f);
@@ -357,19 +403,19 @@ int build_read_steps(tokenizer_build *b, json_t *root, failure *f)
     if (normalizer) {
         code = each_step(b, "normalizer", "normalizers", normalizer, read_normalizer, f);
     }
-    if (code == EXIT_OK && pre_tokenizer) {
-        code = each_step(b, "pre_tokenizer", "pretokenizers", pre_tokenizer, read_pre_tokenizer, f);
-    }
-    code = code ? code : build_cut(b, f);
-    bool marks = b->flags & TOK_MARK_SPACES || b->prefix == PREFIX_ALWAYS;
-    if (code == EXIT_OK && marks && b->flags & TOK_BYTE_LEVEL) {
-        return fail(f, EXIT_INPUT, "%s: ByteLevel together with U+2581 for spaces is not supported",
-                    b->name);
-    }
     if (code == EXIT_OK && b->prefix == PREFIX_ALWAYS && !(b->flags & TOK_MARK_SPACES)) {
         return fail(f, EXIT_INPUT, "%s: normalizer Prepend without Replace is not supported",
                     b->name);
     }
+    if (code == EXIT_OK && pre_tokenizer) {
+        code = each_step(b, "pre_tokenizer", "pretokenizers", pre_tokenizer, read_pre_tokenizer, f);
+    }
+    code = code ? code : build_cut(b, f);
+    if (code == EXIT_OK && b->flags & TOK_MARK_SPACES && b->flags & TOK_BYTE_LEVEL) {
+        return fail(f, EXIT_INPUT, "%s: ByteLevel together with U+2581 for spaces is not supported",
+                    b->name);
+    }
+    b->has_decoder = decoder != NULL;
     if (code == EXIT_OK && decoder) {
         code = each_step(b, "decoder", "decoders", decoder, read_decoder, f);
     } else if (code == EXIT_OK) {
