@@ -75,7 +75,7 @@ static void like_the_library(void)
         json_decref(line);
         count++;
     }
-    CHECK_U64(count, 28);
+    CHECK_U64(count, 37);
     free(text);
     free(lines);
 }
@@ -90,9 +90,12 @@ static const struct {
     {"(?>a)b", "this kind of group"},
     {"(?<name>a)", "this kind of group"},
     {"(?i)a", "this kind of group"},
-    {"a++", "possessive, lazy and double"},
-    {"a+?", "possessive, lazy and double"},
-    {"a{2}{3}", "possessive, lazy and double"},
+    {"(ab)++", "possessive repetitions of more than one"},
+    {"a++?", "lazy and double"},
+    {"a{0,2}+", "lazy and double"},
+    {"a+?", "lazy and double"},
+    {"a{2}{3}", "lazy and double"},
+    {"a{1}?", "lazy and double"},
     {"a\\\\b", "an escape"},
     {"\\\\w+", "an escape"},
     {"\\\\1", "an escape"},

@@ -486,23 +486,62 @@ static int repeat(parser *p, uint32_t start, uint32_t low, uint32_t high)
     return code;
 }
 
+/* The instruction before looks at one character: appends one that looks whether the next is none of
+ * them. */
+static int refuse_more(parser *p, uint32_t set)
+{
+    char_set other = {0};
+    set_add_all(&other, &p->sets->sets[set]);
+    set_complement(&other);
+    return emit_set(p, SPLIT_LOOK, true, &other);
+}
+
+/* Repeats the one set that begins at `start`, and gives nothing back: "a++" is a+(?!a), "a?+" is
+ * (?:a|(?!a)). */
+static int repeat_possessive(parser *p, uint32_t start, uint32_t low, uint32_t high)
+{
+    uint32_t set = p->code[start].set;
+    if (p->n_code - start != 1 || p->code[start].op != SPLIT_SET) {
+        return refuse(p, "possessive repetitions of more than one character are not supported");
+    }
+    if (high > MAX_REPEAT) {
+        int code = repeat(p, start, low, high);
+        return code ? code : refuse_more(p, set);
+    }
+    int code = emit(p, start, SPLIT_FORK, 1, 3);
+    code = code ? code : emit(p, p->n_code, SPLIT_JUMP, 2, 0);
+    return code ? code : refuse_more(p, set);
+}
+
+static bool at_quantity(const parser *p)
+{
+    return peek(p) == '+' || peek(p) == '*' || peek(p) == '?' || peek(p) == '{';
+}
+
+/* A "+" behind one of "*+?" makes it possessive, as in Ruby; behind {2,3} it repeats that. */
 static int parse_repeated(parser *p, bool *nullable)
 {
     uint32_t start = p->n_code, low, high;
     int code = parse_atom(p, nullable);
+    bool braces = peek(p) == '{';
     code = code ? code : quantity(p, &low, &high);
-    if (code != EXIT_OK || (low == 1 && high == 1)) {
+    if (code != EXIT_OK || (low == 1 && high == 1 && !at_quantity(p))) {
         return code;
     }
     if (*nullable) {
         return refuse(p, "repeating what may be nothing is not supported");
     }
-    if (peek(p) == '+' || peek(p) == '*' || peek(p) == '?' || peek(p) == '{') {
-        return refuse(p, "possessive, lazy and double repetitions are not supported");
+    bool again = at_quantity(p) && take(p, "+");
+    if (at_quantity(p) || (again && braces && low == 0)) {
+        return refuse(p, "lazy and double repetitions are not supported");
     }
     *nullable = low == 0;
     p->last = 0;
-    return repeat(p, start, low, high);
+    if (again && !braces) {
+        return repeat_possessive(p, start, low, high);
+    }
+    code = repeat(p, start, low, high);
+    return code == EXIT_OK && again ? repeat(p, start, 1, MAX_REPEAT + 1) : code;
 }
 
 /* ---- The whole ------------------------------------------------------------------------------- */

@@ -2,8 +2,8 @@
  * backtracking matcher, and those of all expressions together -> the program of a BPE1 payload.
  *
  * The meaning is that of Oniguruma with Ruby's syntax, the engine of the reference library. What is
- * not understood exactly is refused by name: possessive and atomic groups, look-behind, word
- * boundaries, look-ahead further than one character.
+ * not understood exactly is refused by name: possessive repetitions of more than one character,
+ * atomic groups, look-behind, word boundaries, look-ahead further than one character.
  */
 #ifndef SLM_TOOLS_SPLIT_REGEX_H
 #define SLM_TOOLS_SPLIT_REGEX_H

@@ -69,6 +69,10 @@ const more = {
   'sets in sets': sequence(split('[\\p{L}&&[^a-m]]+|[^\\s[0-9]x-z]|[\\d\\-]{2}'), byteLevel(false)),
   'folded': sequence(split('(?i:kiss|\\x{73}e|[dk])|(?i:s)'.replace('kiss', 'kis')),
     byteLevel(false)),
+  'possessive': sequence(split("'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+"
+    + '| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s'), byteLevel(false)),
+  'possessive, nothing left': sequence(split('[a-m]++[a-z]|[n-z]?+[n-s]{2}|\\d*+\\d\\p{L}|a{2}+b'),
+    byteLevel(false)),
   'complements': sequence(split('\\P{L}\\D|\\S\\S|\\p{^Lu}.'), byteLevel(false)),
 };
 const tokenizer = (pre_tokenizer) => Tokenizer.fromString(JSON.stringify({
