@@ -172,6 +172,21 @@ same_figures() { # DB DB
     [ "$status" -eq 3 ] && [[ "$stderr" == *"tokenizer"* ]] && [ ! -e r.db ]
 }
 
+@test "a baseline whose tokenizer has as many tokens, but others, is refused [TK57]" {
+    cp -r "$ROOT/evals/models/tinystories-2.6m" other
+    python3 - <<'PY'
+import json
+tokenizer = json.load(open("other/tokenizer.json"))
+vocab = tokenizer["model"]["vocab"]
+a, b = list(vocab)[-2:]
+vocab[a], vocab[b] = vocab[b], vocab[a]
+json.dump(tokenizer, open("other/tokenizer.json", "w"))
+PY
+    "$BIN/slm-convert" other -o other.slm -q
+    run -3 --separate-stderr "$EVAL" run model.slm try.jsonl --db r.db --baseline other.slm
+    [[ "$stderr" == *"its tokenizer is not that of"* ]] && [ ! -e r.db ]
+}
+
 @test "a model against itself does not diverge [EV61]" {
     run "$EVAL" run base.slm try.jsonl --db r.db --baseline base.slm --max-errors 2
     [ "$status" -eq 0 ]

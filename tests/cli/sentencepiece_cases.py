@@ -41,22 +41,24 @@ GOOD = HEAD + BYTES + LETTERS + MERGED + TRAINER + NORMALIZER
 
 CASES = {
     "empty": (b"", "no pieces"),
-    "cut_in_length": (GOOD[:1], "cut short"),
-    "cut_in_piece": (GOOD[:8], "past the end"),
-    "length_big": (varint(1 << 3 | 2) + varint(1 << 62) + GOOD, "past the end"),
-    "varint_11": (varint(1 << 3) + b"\xff" * 10 + b"\x01", "longer than 64 bits"),
-    "varint_65_bits": (varint(4 << 3) + b"\xff" * 9 + b"\x02", "longer than 64 bits"),
-    "wire_of_pieces": (num(1, 5) + GOOD, "wrong wire type"),
-    "wire_of_score": (raw(1, raw(1, b"x") + num(2, 1)) + GOOD, "wrong wire type"),
-    "wire_of_flag": (HEAD + TRAINER + raw(3, raw(4, b"x")), "wrong wire type"),
+    "TK55 cut in a length": (GOOD[:1], "cut short"),
+    "TK55 cut in a piece": (GOOD[:8], "past the end"),
+    "TK55 length": (varint(1 << 3 | 2) + varint(1 << 62) + GOOD, "past the end"),
+    "TK55 varint of 11 bytes": (varint(1 << 3) + b"\xff" * 10 + b"\x01", "longer than 64 bits"),
+    "TK55 varint of 65 bits": (varint(4 << 3) + b"\xff" * 9 + b"\x02", "longer than 64 bits"),
+    "TK55 wire of pieces": (num(1, 5) + GOOD, "wrong wire type"),
+    "TK55 wire of a score": (raw(1, raw(1, b"x") + num(2, 1)) + GOOD, "wrong wire type"),
+    "TK55 wire of a flag": (HEAD + TRAINER + raw(3, raw(4, b"x")), "wrong wire type"),
     "group": (b"\x0b" + GOOD, "impossible number or wire type"),
     "field_0": (b"\x00\x01" + GOOD, "impossible number or wire type"),
-    "type_7": (HEAD + piece(b"x", 0, 7) + TRAINER + NORMALIZER, "unknown type"),
-    "type_0": (HEAD + piece(b"x", 0, 0) + TRAINER + NORMALIZER, "unknown type"),
-    "nan": (HEAD + piece(b"x", float("nan")) + TRAINER + NORMALIZER, "not finite"),
-    "empty_piece": (HEAD + piece(b"", 0, 4) + TRAINER + NORMALIZER, "1 to 65535 bytes"),
+    "TK56 type 7": (HEAD + piece(b"x", 0, 7) + TRAINER + NORMALIZER, "unknown type"),
+    "TK56 type 0": (HEAD + piece(b"x", 0, 0) + TRAINER + NORMALIZER, "unknown type"),
+    "TK46 NaN": (HEAD + piece(b"x", float("nan")) + TRAINER + NORMALIZER, "not finite"),
+    "TK46 Inf": (HEAD + piece(b"x", float("inf")) + TRAINER + NORMALIZER, "not finite"),
+    "TK46 -Inf": (HEAD + piece(b"x", -float("inf")) + TRAINER + NORMALIZER, "not finite"),
+    "TK56 empty piece": (HEAD + piece(b"", 0, 4) + TRAINER + NORMALIZER, "1 to 65535 bytes"),
     "long_piece": (HEAD + piece(b"x" * 65536) + TRAINER + NORMALIZER, "1 to 65535 bytes"),
-    "twice": (HEAD + LETTERS + piece(b"a") + TRAINER + NORMALIZER, "pieces 3 and 6"),
+    "TK56 twice": (HEAD + LETTERS + piece(b"a") + TRAINER + NORMALIZER, "pieces 3 and 6"),
     "not_utf8": (HEAD + piece(b"\xff") + TRAINER + NORMALIZER, "UTF-8"),
     "unigram": (HEAD + LETTERS + NORMALIZER, "unigram"),
     "word": (HEAD + LETTERS + raw(2, num(3, 3)) + NORMALIZER, "kind word"),
@@ -103,6 +105,15 @@ def main():
         if r.stdout.split() != [b"%d" % i for i in ids]:
             failed += 1
             print("equal scores", text, r.stdout, r.stderr, "wanted", ids)
+    # TK46: a score that is positive is one, a missing one is 0
+    with open(path, "wb") as f:
+        f.write(HEAD + BYTES + LETTERS + piece(b"ab", 5.0) + raw(1, raw(1, b"ba")) + TRAINER
+                + NORMALIZER)
+    for text, ids in {b"aba": [1, mark, 262, a], b"ba": [1, mark, 263]}.items():
+        r = run(path, text)
+        if r.stdout.split() != [b"%d" % i for i in ids]:
+            failed += 1
+            print("odd scores", text, r.stdout, r.stderr, "wanted", ids)
     for cut in range(0, len(GOOD), 97):
         with open(path, "wb") as f:
             f.write(GOOD[:cut])

@@ -214,3 +214,22 @@ PY
     run -3 "$TOKENIZER" build "$T/empty" -o "$T/w.slm"
     [[ "$output" == *"holds no tokenizer.json"* ]]
 }
+
+@test "a million merges are built in seconds, and found [TK04]" {
+    python3 - "$T/big.json" <<'PY'
+import itertools, json, sys
+letters = [chr(c) for c in range(33, 127)]
+pairs = list(itertools.product(letters, letters))
+triples = itertools.product([a + b for a, b in pairs], letters)
+fours = itertools.product([a + b for a, b in pairs], repeat=2)
+merges = list(itertools.islice(itertools.chain(pairs, triples, fours), 10**6))
+vocab = {t: i for i, t in enumerate(letters + [a + b for a, b in merges])}
+byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+json.dump({"version": "1.0", "added_tokens": [], "pre_tokenizer": byte_level, "decoder": byte_level,
+           "model": {"type": "BPE", "vocab": vocab, "merges": merges}}, open(sys.argv[1], "w"))
+PY
+    timeout 20 "$TOKENIZER" build "$T/big.json" -o "$T/big.bpe1" -q
+    # by hand: two letters are 94 + 94 * first + second, three 94 + 94^2 + 94 * (the two) + third
+    [ "$(printf 'ab abc' | "$TOKENIZER" encode "$T/big.bpe1")" = "6175 \
+$((94 + 94 * 94 + 94 * (64 * 94 + 65) + 66))" ]
+}

@@ -12,6 +12,10 @@ setup() {
     python3 tests/cli/sentencepiece_cases.py "$BATS_TEST_TMPDIR"
 }
 
+@test "GGUF vocabularies that leave out or misstate what others say: llama.cpp's ids" {
+    python3 tests/cli/gguf_vocabularies.py "$BATS_TEST_TMPDIR"
+}
+
 @test "a tokenizer.bin that is none: exit 3" {
     printf 'not a tokenizer' > "$BATS_TEST_TMPDIR/t.bin"
     run "$TOKENIZER" info "$BATS_TEST_TMPDIR/t.bin"

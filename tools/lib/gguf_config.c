@@ -468,10 +468,10 @@ static int read_rope(reading *r)
 
 /* ---- Token ids ------------------------------------------------------------------------------- */
 
-/* 2^32 - 1 is how some files say "none". */
-static int read_id(reading *r, const char *key, int32_t *id)
+/* 2^32 - 1 is how some files say "none". missing: the id of a file that does not say. */
+static int read_id(reading *r, const char *key, uint32_t missing, int32_t *id)
 {
-    uint32_t value = UINT32_MAX;
+    uint32_t value = missing < r->m->config.n_vocab ? missing : UINT32_MAX;
     *id = -1;
     int code = gguf_get_u32(r->g, key, 0, UINT32_MAX, &value, NULL, r->f);
     if (code == EXIT_OK && value != UINT32_MAX) {
@@ -489,10 +489,15 @@ static int read_ids(reading *r)
     static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id"};
     slm_config *c = &r->m->config;
-    int code = read_id(r, "tokenizer.ggml.bos_token_id", &c->bos_id);
+    gguf_string model = {"", 0};
+    int code = gguf_get_string(r->g, "tokenizer.ggml.model", &model, NULL, r->f);
+    /* SentencePiece's own numbers */
+    bool spm = model.n_bytes == 5 && memcmp(model.text, "llama", 5) == 0;
+    uint32_t bos = spm ? 1 : UINT32_MAX, eos = spm ? 2 : UINT32_MAX;
+    code = code ? code : read_id(r, "tokenizer.ggml.bos_token_id", bos, &c->bos_id);
     for (size_t i = 0; i < sizeof ends / sizeof ends[0] && code == EXIT_OK; i++) {
         int32_t id;
-        code = read_id(r, ends[i], &id);
+        code = read_id(r, ends[i], i == 0 ? eos : UINT32_MAX, &id);
         bool had = id < 0;
         for (uint32_t k = 0; k < c->n_stop_ids; k++) {
             had = had || c->stop_ids[k] == id;

@@ -213,14 +213,16 @@ static int plan_tensors(export *e)
 
 /* ---- Metadata -------------------------------------------------------------------------------- */
 
-/* Token ids: those that end a text have three keys. */
+/* Token ids: those that end a text have three keys. None is said, too, for a reader has its own
+ * idea of a file that says nothing. */
 static void put_ids(export *e, notes *w)
 {
     static const char *const ends[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                                        "tokenizer.ggml.eom_token_id"};
     const slm_config *c = &e->config;
-    if (c->bos_id >= 0) {
-        gguf_key_u32(&e->keys, "tokenizer.ggml.bos_token_id", (uint32_t)c->bos_id);
+    gguf_key_u32(&e->keys, "tokenizer.ggml.bos_token_id", (uint32_t)c->bos_id);
+    if (c->n_stop_ids == 0) {
+        gguf_key_u32(&e->keys, ends[0], UINT32_MAX);
     }
     for (uint32_t i = 0; i < c->n_stop_ids && i < 3; i++) {
         gguf_key_u32(&e->keys, ends[i], (uint32_t)c->stop_ids[i]);

@@ -43,42 +43,67 @@
 #define DEEPSEEK_CJK "[\\u4e00-\\u9fa5\\u0800-\\u4e00\\uac00-\\ud7ff]+"
 #define DEEPSEEK3_WORDS                                                                            \
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?"           \
-    "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES
+    "[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+"
 #define BLOOM " ?[^(\\s|.,!?\\u2026\\u3002\\uff0c\\u3001\\u0964\\u06d4\\u060c)]+"
 
+#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define KANA_AND_HAN "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+"
+#define CJK_PUNCTUATION                                                                            \
+    "[\\uff01\\u2026\\u201c\\u201d\\u2018\\u2019\\u2014\\uff1a\\uff1b\\uff0c\\u3001-\\u303f"       \
+    "\\ufe30-\\ufe4f]+"
+
 static const pre_kind KINDS[] = {
-    {.names = " gpt-2 phi-2 olmo mpt jais jina-es jina-de jina-v2-es jina-v2-de gigachat mellum"
-              " a.x-4.0 modern-bert exaone4 trillion granite-docling ",
+    {.names = " gpt-2 phi-2 olmo mpt jais jina-es jina-de gigachat mellum a.x-4.0 exaone4 trillion"
+              " granite-docling ",
      .gpt2 = true},
+    {.names = " jina-v2-es jina-v2-de ", .gpt2 = true, .lstrip = "<mask>"},
+    {.names = " modern-bert ", .gpt2 = true, .lstrip = "[MASK]"},
+    {.names = " default ",
+     .splits = {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
     {.names = " smollm starcoder refact command-r codeshell exaone minerva-7b mellum2 ",
      .splits = {"\\p{N}"},
      .gpt2 = true},
-    {.names = " llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 ",
+    {.names = " llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano ",
      .splits = {CL100K("\\p{N}{1,3}")},
      .ignore_merges = true,
      .add_bos = true},
     {.names = " dbrx smaug-bpe glm4 chatglm-bpe ", .splits = {CL100K("\\p{N}{1,3}")}},
     {.names = " minicpm5 ", .splits = {"\\p{N}{1,3}", CL100K("\\p{N}+")}, .ignore_merges = true},
     {.names = " qwen2 deepseek-r1-qwen stablelm2 ", .splits = {CL100K("\\p{N}")}, .nfc = true},
-    {.names = " hunyuan grok-2 ", .splits = {CL100K("\\p{N}")}},
+    {.names = " hunyuan grok-2 solar-open megrez kormo f2llmv2 ", .splits = {CL100K("\\p{N}")}},
     {.names = " qwen35 ",
      .splits = {CASED_ENDINGS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"
                               "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" SPACES},
      .nfc = true},
-    {.names = " gpt-4o llama4 kanana2 ", .splits = {O200K(CASED_ENDINGS "?", "\\p{N}{1,3}")}},
+    {.names = " gpt-4o llama4 kanana2 minimax-m2 talkie ",
+     .splits = {O200K(CASED_ENDINGS "?", "\\p{N}{1,3}")}},
     {.names = " tekken ", .splits = {O200K("", "\\p{N}")}, .ignore_merges = true, .add_bos = true},
     {.names = " deepseek-llm ",
      .splits = {"[\\r\\n]", DEEPSEEK_LETTERS, DEEPSEEK_MARKS, "\\s+$", DEEPSEEK_CJK, "\\p{N}+"}},
     {.names = " deepseek-coder ",
      .splits = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", DEEPSEEK_CJK, "\\p{N}"}},
-    {.names = " deepseek-v3 hunyuan-dense joyai-llm ",
-     .splits = {"\\p{N}{1,3}", "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+",
-                DEEPSEEK3_WORDS}},
-    {.names = " falcon ",
-     .splits =
-         {"[\\p{P}\\$\\+<=>\\^~\\|`]+",
-          "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-          "[0-9][0-9][0-9]"}},
+    {.names = " deepseek-v3 hunyuan-dense joyai-llm hy_v4 ",
+     .splits = {"\\p{N}{1,3}", KANA_AND_HAN, DEEPSEEK3_WORDS "[\\r\\n]*|" SPACES}},
+    {.names = " spark2_5 ",
+     .splits = {"\\p{N}{1,3}", KANA_AND_HAN, DEEPSEEK3_WORDS "|[\\r\\n]|\\s+(?!\\S)|\\s+",
+                "\\p{N}"}},
+    {.names = " youtu ",
+     .splits = {"[\\uac00-\\ud7a3\\u3131-\\u318e]+|" CJK_PUNCTUATION
+                "|[\\u3105-\\u312f]+|" KANA_AND_HAN,
+                O200K(CASED_ENDINGS "?", "\\p{N}")},
+     .ignore_merges = true},
+    {.names = " chameleon ",
+     .splits = {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )",
+                "\\p{N}", "[\\p{P}!-/:-@\\[-`{-~]", GPT2},
+     .add_bos = true},
+    {.names = " exaone-moe ",
+     .splits = {CASED_ENDINGS "|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+"
+                              "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]"
+                              "|\\s+(?!\\S)|\\s+"}},
+    {.names = " laguna ", .splits = {"[^\\n]+|[\\n]+", CL100K("\\p{N}")}},
+    {.names = " ufakzeka ",
+     .splits = {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES}},
+    {.names = " falcon ", .splits = {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}},
     {.names = " bloom poro-chat gpt3-finnish ", .splits = {BLOOM}},
     {.names = " viking ", .splits = {BLOOM, "\\p{N}"}},
     {.names = " seed-coder ",
@@ -89,15 +114,44 @@ static const pre_kind KINDS[] = {
                 "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
 };
 
+#define MARK "\xe2\x96\x81"
+#define BAR "\xef\xbd\x9c" /* U+FF5C */
+
+/* What ends a turn or a text, or marks the places of what is to be filled in. */
+static const char CONTROL_NAMES[] =
+    " <|eot_id|> <|eom_id|> <|im_end|> <|end|> <|return|> <|call|> <|calls|> <|flush|> "
+    "<end_of_turn>"
+    " <|endoftext|> </s> <EOT> _<EOT> [EOT] [EOS] <|end_of_text|> <eos> <end_of_utterance> <turn|>"
+    " <|tool_response> [e~[ <" BAR "end" MARK "of" MARK "sentence" BAR ">"
+    " <|fim_prefix|> <fim-prefix> <fim_prefix> <PRE> <|code_prefix|> <|prefix|> " MARK "<PRE>"
+    " <|fim_suffix|> <fim-suffix> <fim_suffix> <SUF> <|code_suffix|> <|suffix|> " MARK "<SUF>"
+    " <|fim_middle|> <fim-middle> <fim_middle> <MID> <|code_middle|> <|middle|> " MARK "<MID>"
+    " <" BAR "fim" MARK "begin" BAR "> <" BAR "fim" MARK "hole" BAR "> <" BAR "fim" MARK "end" BAR
+    "> <|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD] <|fim_repo|> <fim-repo> <|repo_name|> <REPO>"
+    " <reponame> <|file_sep|> ";
+
+/* Is a name one of those, each with a space before and behind it? */
+static bool is_among(const char *names, const char *name, size_t n)
+{
+    for (const char *at = names; at[1]; at = strchr(at + 1, ' ')) {
+        size_t length = (size_t)(strchr(at + 1, ' ') - at) - 1;
+        if (length == n && memcmp(at + 1, name, n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool gguf_token_is_control(const char *text, size_t n)
+{
+    return is_among(CONTROL_NAMES, text, n);
+}
+
 const pre_kind *gguf_pre_find(const char *name, size_t n)
 {
     for (size_t i = 0; i < sizeof KINDS / sizeof KINDS[0]; i++) {
-        const char *names = KINDS[i].names;
-        for (const char *at = names; at[1]; at = strchr(at + 1, ' ')) {
-            size_t length = (size_t)(strchr(at + 1, ' ') - at) - 1;
-            if (length == n && memcmp(at + 1, name, n) == 0) {
-                return &KINDS[i];
-            }
+        if (is_among(KINDS[i].names, name, n)) {
+            return &KINDS[i];
         }
     }
     return NULL;

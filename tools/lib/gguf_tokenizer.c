@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -18,6 +19,8 @@
 
 enum { TYPE_NORMAL = 1, TYPE_UNKNOWN, TYPE_CONTROL, TYPE_USER, TYPE_UNUSED, TYPE_BYTE };
 enum { MAX_TOKEN_BYTES = 65535 };
+
+#define MARK "\xe2\x96\x81"
 
 typedef struct piece {
     gguf_string text;
@@ -44,6 +47,7 @@ typedef struct vocabulary {
     uint64_t n_merges, room;
     uint8_t *ties; /* a bit per merge: it has the score of the one before; NULL: none has */
     bool spm, has_bytes;
+    bool named_control; /* a normal token was made a control token for its name */
     int32_t unknown;
     char *text; /* of one token, NUL-terminated */
 } vocabulary;
@@ -133,6 +137,11 @@ static int read_pieces(vocabulary *v)
         uint32_t score = scores ? load_u32(scores + 4 * (size_t)i) : 0;
         memcpy(&p->score, &score, 4);
         p->type = (uint8_t)type;
+        if ((type == TYPE_NORMAL || type == TYPE_USER) &&
+            gguf_token_is_control(p->text.text, (size_t)p->text.n_bytes)) {
+            p->type = TYPE_CONTROL;
+            v->named_control = v->named_control || type == TYPE_NORMAL;
+        }
         code = check_text(v, i, p->text);
         if (code == EXIT_OK && (type < TYPE_NORMAL || type > TYPE_BYTE)) {
             return fail(v->f, EXIT_INPUT, "%s: tokenizer.ggml.token_type of token %u is %d",
@@ -147,6 +156,30 @@ static int read_pieces(vocabulary *v)
         *slot = *slot ? *slot : i + 1;
         v->has_bytes = v->has_bytes || type == TYPE_BYTE;
         v->unknown = type == TYPE_UNKNOWN && v->unknown < 0 ? (int32_t)i : v->unknown;
+    }
+    return code;
+}
+
+/* A token that some merge makes is text, whatever its name. */
+static int keep_merged(vocabulary *v)
+{
+    const gguf_pair *merges;
+    int code = gguf_get_array(v->g, "tokenizer.ggml.merges", GGUF_STRING, &merges, v->f);
+    const uint8_t *cursor = code == EXIT_OK && merges ? merges->value : NULL;
+    for (uint64_t i = 0; cursor && i < merges->n_elements; i++) {
+        gguf_string s = gguf_next_string(&cursor);
+        const char *space = memchr(s.text, ' ', (size_t)s.n_bytes);
+        size_t before = space ? (size_t)(space - s.text) : 0;
+        if (!space || s.n_bytes > MAX_TOKEN_BYTES) {
+            continue;
+        }
+        memcpy(v->text, s.text, before);
+        memcpy(v->text + before, space + 1, (size_t)s.n_bytes - before - 1);
+        uint32_t id = *slot_of(v, v->text, s.n_bytes - 1);
+        if (id != 0 && v->pieces[id - 1].type == TYPE_CONTROL &&
+            gguf_token_is_control(v->text, (size_t)s.n_bytes - 1)) {
+            v->pieces[id - 1].type = TYPE_NORMAL;
+        }
     }
     return code;
 }
@@ -247,8 +280,6 @@ static void write_replace(json_out *j, const char *from, const char *to)
     json_object_end(j);
 }
 
-#define MARK "\xe2\x96\x81"
-
 static int write_spm_steps(vocabulary *v, json_out *j)
 {
     bool prefix = true, squeeze = false;
@@ -296,6 +327,14 @@ static int find_pre(const vocabulary *v, const pre_kind **kind)
     gguf_string name = {"", 0};
     char known[1024];
     int code = gguf_get_string(v->g, "tokenizer.ggml.pre", &name, NULL, v->f);
+    if (code == EXIT_OK && name.n_bytes == 0) {
+        note(
+            v->w,
+            "%s: tokenizer.ggml.pre is missing: text is cut by \"default\" rules, which may not be "
+            "the model's own",
+            v->g->name);
+        name = (gguf_string){"default", 7};
+    }
     *kind = code == EXIT_OK ? gguf_pre_find(name.text, (size_t)name.n_bytes) : NULL;
     if (code != EXIT_OK || *kind) {
         return code;
@@ -339,10 +378,37 @@ static void write_bpe_steps(json_out *j, const pre_kind *kind)
     write_byte_level(j, "decoder", true);
 }
 
-static void write_added(vocabulary *v, json_out *j)
+static bool is_text(gguf_string s, const char *text)
 {
+    return s.n_bytes == strlen(text) && memcmp(s.text, text, (size_t)s.n_bytes) == 0;
+}
+
+/* Does general.name say that this is Phi 3? Then control tokens take the white space behind them,
+ * but for three. */
+static int find_phi3(const vocabulary *v, bool *phi3)
+{
+    gguf_string name = {"", 0};
+    int code = gguf_get_string(v->g, "general.name", &name, NULL, v->f);
+    *phi3 = false;
+    for (uint64_t i = 0; code == EXIT_OK && i + 4 <= name.n_bytes; i++) {
+        uint64_t left = name.n_bytes - i;
+        *phi3 = *phi3 || strncasecmp(name.text + i, "phi3", 4) == 0 ||
+                (left > 4 && strncasecmp(name.text + i, "phi-3", 5) == 0);
+    }
+    return code;
+}
+
+static bool takes_behind(gguf_string s)
+{
+    return !is_text(s, "<unk>") && !is_text(s, "<s>") && !is_text(s, "<|endoftext|>");
+}
+
+static int write_added(vocabulary *v, const pre_kind *kind, json_out *j)
+{
+    bool phi3;
+    int code = find_phi3(v, &phi3);
     json_array(j, "added_tokens");
-    for (uint32_t i = 0; i < v->n; i++) {
+    for (uint32_t i = 0; code == EXIT_OK && i < v->n; i++) {
         const piece *p = &v->pieces[i];
         bool special = p->type == TYPE_CONTROL || p->type == TYPE_UNKNOWN;
         if ((!special && p->type != TYPE_USER) || p->repeated || p->text.n_bytes == 0) {
@@ -352,13 +418,14 @@ static void write_added(vocabulary *v, json_out *j)
         json_u64(j, "id", i);
         json_string_n(j, "content", p->text.text, p->text.n_bytes);
         json_bool(j, "single_word", false);
-        json_bool(j, "lstrip", false);
-        json_bool(j, "rstrip", false);
+        json_bool(j, "lstrip", kind && kind->lstrip && is_text(p->text, kind->lstrip));
+        json_bool(j, "rstrip", phi3 && takes_behind(p->text));
         json_bool(j, "normalized", false);
         json_bool(j, "special", special);
         json_object_end(j);
     }
     json_array_end(j);
+    return code;
 }
 
 static void write_vocab(vocabulary *v, json_out *j)
@@ -447,10 +514,10 @@ static int write_tokenizer(vocabulary *v, const pre_kind *kind, char **text, siz
     json_begin(&j, stream, true);
     json_object(&j, NULL);
     json_string(&j, "version", "1.0");
-    write_added(v, &j);
-    if (v->spm) {
+    code = write_added(v, kind, &j);
+    if (code == EXIT_OK && v->spm) {
         code = write_spm_steps(v, &j);
-    } else {
+    } else if (code == EXIT_OK) {
         write_bpe_steps(&j, kind);
     }
     code = code ? code : write_model(v, kind, &j);
@@ -518,6 +585,7 @@ int gguf_tokenizer_read(gguf_model *m, notes *w, failure *f)
     int code = find_kind(&v, &kind);
     code = code ? code : read_pieces(&v);
     code = code == EXIT_OK && v.spm ? derive_merges(&v) : code;
+    code = code == EXIT_OK && !v.spm && v.named_control ? keep_merged(&v) : code;
     code = code ? code : write_tokenizer(&v, kind, &json, &n_json);
     code = code ? code : write_config(&v, kind, &config, &n_config);
     if (code == EXIT_OK) {
