@@ -264,7 +264,7 @@ test-golden: all ## logits against another engine's, and digests across builds
 	@tests/run.sh golden
 test-fuzz: $(FUZZ_REPLAY) ## replay the fuzzing corpora
 	@tests/run.sh fuzz
-test-web: all $(DIST) ## the wasm module under Node and in headless Chromium
+test-web: all $(DIST) ## the package under Node and in headless Chromium and Firefox
 	@tests/run.sh web
 test-surface: all $(DIST) ## headers compile alone; symbols, imports and exports are as listed
 	@tests/run.sh surface

@@ -46,6 +46,16 @@ need_for_browser_test() {
     command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 ||
         need chromium chromium "runs the WebAssembly module in a browser"
     command -v firefox >/dev/null 2>&1 || need firefox-esr firefox-esr "the same in another browser"
+    need npm npm "installs what drives them"
+}
+
+# What drives the browsers in tests, at the versions of the lock file, without any browser of its
+# own; fails if that is not possible.
+install_browser_drivers() {
+    local folder=tests/web
+    [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ] && return 0
+    PUPPETEER_SKIP_DOWNLOAD=1 PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 \
+        npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 }
 
 show_missing() {

@@ -51,6 +51,7 @@ add_bats() { # SUITE FOLDER [BIN]
 }
 
 add_suite() {
+    local browser
     case $1 in
     unit) add_programs unit build/release 'tests/unit/test_*.c' ;;
     kernels)
@@ -66,10 +67,11 @@ add_suite() {
         add web/cycles "node tests/web/cycles.mjs"
         add web/sessions "node tests/web/sessions.mjs"
         add web/variants "node tests/web/variants.mjs"
-        add web/browser "node tests/web/browser.mjs"
         add web/serving "node tests/web/serving.mjs"
-        add web/page "node tests/web/page.mjs chromium"
-        add web/page_firefox "node --experimental-websocket tests/web/page.mjs firefox"
+        for browser in chromium firefox; do
+            add web/browser_$browser "node tests/web/browser.mjs $browser"
+            add web/page_$browser "node tests/web/page.mjs $browser"
+        done
         ;;
     surface)
         add surface/headers tests/surface/headers.sh

@@ -266,7 +266,7 @@ typedef struct slm_session slm_session;
 
 typedef struct slm_session_options {
     uint32_t n_context;   /* positions of KV cache, 1..; 0: the model's own, at most 4096 */
-    uint32_t n_chunk;     /* tokens of one prefill step, 1..4096; 0: 64 */
+    uint32_t n_chunk;     /* tokens of one prefill step, 1..4096; 0: 128 */
     uint32_t n_sequences; /* 1..64; 0: 1 */
     slm_kv_type kv_type;
     uint32_t n_threads; /* scratch for this many threads, 1..256; 0: 1 */

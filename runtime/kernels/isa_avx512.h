@@ -13,12 +13,19 @@
 #define CODE_STEPS 1   /* dot steps per word of four codes */
 #define STEP_BITS 32
 #define BIASED_SIGNED 1
+#define CENTRED_Q6 1
+#define FUSED_MADD16 1
 
 #include "kernels/vectors.h"
 
 INLINE vu madd16(vu a, vu b)
 {
     return (vu)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+}
+
+INLINE vu madd16_add(vu sum, vu a, vu b)
+{
+    return (vu)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 }
 
 INLINE vf vf_max(vf a, vf b) /* a > b ? a : b */

@@ -17,8 +17,20 @@
 #define CODE_STEPS 1   /* dot steps per word of four codes */
 #define STEP_BITS 32
 #define BIASED_SIGNED 1
+#define CENTRED_Q6 1
+#define FUSED_MADD16 1
 
 #include "kernels/avx_vectors.h"
+
+INLINE vu madd16_add(vu sum, vu a, vu b)
+{
+#if defined(__AVXVNNI__)
+    return (vu)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
+#else
+    return (vu)_mm256_dpwssd_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
+#endif
+}
+
 #include "kernels/steps.h"
 
 INLINE vu dot_step(slm_type type, vu sum, vu w, vu a, vu negative)

@@ -66,17 +66,22 @@ static size_t act_bytes(uint32_t n_tokens, uint32_t n_cols)
 
 static const uint8_t PAIR_ORDER[4] = {0, 2, 1, 3};
 
-/* Eight bytes at a time: made unsigned by 128, added in pairs, the pairs by a multiplication. */
-static int32_t sum_of_16(const int8_t *q)
+/* Sums of 16 codes each, eight bytes at a time: made unsigned by 128, added in pairs, in fours, in
+ * eights. */
+static void sums_of_16(const int8_t q[256], int32_t sum[16])
 {
     const uint64_t even = 0x00ff00ff00ff00ffu;
-    uint64_t half[2], sum = 0;
-    memcpy(half, q, 16);
-    for (uint32_t h = 0; h < 2; h++) {
-        uint64_t x = half[h] ^ 0x8080808080808080u;
-        sum += ((x & even) + (x >> 8 & even)) * 0x0001000100010001u >> 48;
+    uint64_t eight[32];
+    memcpy(eight, q, 256);
+    for (uint32_t i = 0; i < 32; i++) {
+        uint64_t x = eight[i] ^ 0x8080808080808080u;
+        x = (x & even) + (x >> 8 & even);
+        x += x >> 32;
+        eight[i] = (x + (x >> 16)) & 0xffff;
     }
-    return (int32_t)sum - 16 * 128;
+    for (uint32_t i = 0; i < 16; i++) {
+        sum[i] = (int32_t)(eight[2 * i] + eight[2 * i + 1]) - 16 * 128;
+    }
 }
 
 #if CENTRED_Q6
@@ -109,15 +114,17 @@ static void store_codes(const int8_t q[256], act_block *out)
         out->negative[i] = (uint8_t)(q[i] < 0 ? -q[i] : 0);
     }
 #endif
+    int32_t sum[16];
+    sums_of_16(q, sum);
     for (uint32_t j = 0; j < 8; j++) {
-        int32_t sums[2] = {sum_of_16(q + 32 * j), sum_of_16(q + 32 * j + 16)};
-        out->negative_sum[j] = -(sums[0] + sums[1]);
-        out->sum32[(j & ~3u) + PAIR_ORDER[j & 3]] = (int16_t)(sums[0] + sums[1]);
-        out->sum16[(2 * j & ~3u) + PAIR_ORDER[2 * j & 3]] = (int16_t)sums[0];
-        out->sum16[(2 * j & ~3u) + PAIR_ORDER[(2 * j & 3) + 1]] = (int16_t)sums[1];
+        int32_t both = sum[2 * j] + sum[2 * j + 1];
+        out->negative_sum[j] = -both;
+        out->sum32[(j & ~3u) + PAIR_ORDER[j & 3]] = (int16_t)both;
+    }
+    for (uint32_t i = 0; i < 16; i++) {
+        out->sum16[(i & ~3u) + PAIR_ORDER[i & 3]] = (int16_t)sum[i];
 #if CENTRED_Q6
-        out->q6_start[2 * j] = q6_start(q + 32 * j, sums[0]);
-        out->q6_start[2 * j + 1] = q6_start(q + 32 * j + 16, sums[1]);
+        out->q6_start[i] = q6_start(q + 16 * i, sum[i]);
 #endif
     }
 }
@@ -418,7 +425,7 @@ INLINE vu pair_dot(slm_type type, const strip *w, uint32_t r, const act_block *a
     uint32_t n = type == SLM_TYPE_Q6_K ? (s + 1) / 2 * 2 : 4;
     vu total = {0};
     for (uint32_t p = 0; p < n; p++) {
-        total += madd16(w->pair[p][r], vu_splat_load(sums + 2 * (size_t)p));
+        total = madd16_add(total, w->pair[p][r], vu_splat_load(sums + 2 * (size_t)p));
     }
     return total;
 }

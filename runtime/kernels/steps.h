@@ -1,6 +1,7 @@
 /* steps.h - runs of dot steps: a number of steps whose sum one scale multiplies. An isa_*.h defines
  * STEP_BITS, the width in which its dot_step adds up 4-, 5- and 6-bit codes, and perhaps
- * BIASED_SIGNED (its dot_step takes codes as unsigned), and includes this.
+ * BIASED_SIGNED (its dot_step takes codes as unsigned) and FUSED_MADD16 (it has madd16_add), and
+ * includes this.
  *
  * With 16 bits, a step adds two pairs of products to two sums, and a run is as long as those fit:
  * 8 * 2*15*127, 4 * 2*31*127 and 2 * 2*63*127 are below 2^15. Q8_0 adds up in 32 bits at once.
@@ -14,6 +15,13 @@
 
 #ifndef CENTRED_Q6
 #define CENTRED_Q6 0
+#endif
+
+#ifndef FUSED_MADD16
+INLINE vu madd16_add(vu sum, vu a, vu b) /* sum + both products of each lane's 16-bit pairs */
+{
+    return sum + madd16(a, b);
+}
 #endif
 
 INLINE uint32_t run_steps(slm_type type)
@@ -41,7 +49,7 @@ INLINE vu run_scale(vu scale)
 INLINE vu run_finish(vu total, vu sum, vu scale)
 {
 #if STEP_BITS == 16
-    return total + madd16(sum, scale);
+    return madd16_add(total, sum, scale);
 #else
     return total + sum * scale;
 #endif

@@ -306,8 +306,14 @@ static void hidden_item(void *context, uint32_t t, uint32_t thread)
     }
 }
 
-/* ---- Attention: one item a kv head and a few tokens ---------------------------------------------
+/* ---- Attention: one item a kv head and a few tokens, the last ones first: they see the most
+ * -------
  */
+
+static uint32_t attention_tiles(uint32_t n_tokens)
+{
+    return (n_tokens + ATTENTION_TILE - 1) / ATTENTION_TILE;
+}
 
 static void attention_item(void *context, uint32_t item, uint32_t thread)
 {
@@ -331,7 +337,8 @@ static void attention_item(void *context, uint32_t item, uint32_t thread)
                                .pos0 = p->pos0,
                                .window = p->layer->flags & SLM_LAYER_WINDOW ? c->window : 0,
                                .softcap = c->attention_softcap};
-    uint32_t t0 = item / c->n_kv_heads * ATTENTION_TILE;
+    uint32_t tile = attention_tiles(p->n_tokens) - 1 - item / c->n_kv_heads;
+    uint32_t t0 = tile * ATTENTION_TILE;
     uint32_t t1 = t0 + ATTENTION_TILE < p->n_tokens ? t0 + ATTENTION_TILE : p->n_tokens;
     kernels_of(f)->attention(&args, item % c->n_kv_heads, t0, t1,
                              f->scratch + (size_t)thread * SLM_MATMUL_SCRATCH);
@@ -367,8 +374,7 @@ static void run_attention_block(phase *p)
     add_product(&qkv, &l->v, f->v, f->ld_kv);
     run_matmul(&qkv);
     slm_team_run(f->team, qkv_item, p, p->n_tokens);
-    uint32_t tiles = (p->n_tokens + ATTENTION_TILE - 1) / ATTENTION_TILE;
-    slm_team_run(f->team, attention_item, p, tiles * c->n_kv_heads);
+    slm_team_run(f->team, attention_item, p, attention_tiles(p->n_tokens) * c->n_kv_heads);
     if (slm_type_is_block(l->o.type)) {
         slm_team_run(f->team, quantize_att_item, p, p->n_tokens);
     }

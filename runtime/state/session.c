@@ -16,7 +16,7 @@
 #include "state/kv_pool.h"
 
 enum {
-    DEFAULT_CHUNK = 64,
+    DEFAULT_CHUNK = 128,
     DEFAULT_CONTEXT_LIMIT = 4096,
     MAX_CONTEXT = 1 << 24,
     MAX_CHUNK = 4096,

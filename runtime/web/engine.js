@@ -1,5 +1,5 @@
 /* engine.js - one instance of the WebAssembly module as an object: memory, calls that throw, text
- * in and out, the threads that help. slm-worker.js runs it.
+ * in and out. slm-worker.js runs it.
  */
 const node = typeof process === "object" && process.versions?.node !== undefined;
 
@@ -82,36 +82,6 @@ export async function engineModule(wanted, threads, known) {
         return { url: url.href, module: known.get(url.href) ?? await compile(url) };
     } catch (e) {
         throw failure("SLM_WEB_WASM", `${url}: ${e.message}`);
-    }
-}
-
-/** Workers that run slm-thread.js. */
-const helpers = []; /* held, so that no browser takes them for forgotten */
-
-export class Helpers {
-    #workers;
-
-    constructor(n) {
-        const url = new URL("./slm-thread.js", import.meta.url), W = host?.Worker ?? Worker;
-        this.#workers = Array.from({ length: n }, () => new W(url, { type: "module" }));
-        helpers.push(...this.#workers);
-    }
-
-    /** Lets them work on this memory. */
-    join(module, memory) {
-        return Promise.all(this.#workers.map((worker) => new Promise((resolve, reject) => {
-            const failed = (e) => {
-                e.preventDefault?.();
-                reject(failure("SLM_WEB_WORKER", `slm-thread.js: ${e.message}`));
-            };
-            if (host) {
-                worker.once("message", resolve).once("error", failed);
-            } else {
-                worker.onmessage = resolve;
-                worker.onerror = failed;
-            }
-            worker.postMessage({ module, memory });
-        }).then(() => worker.unref?.())));
     }
 }
 

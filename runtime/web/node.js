@@ -1,11 +1,11 @@
 /* node.js - what a worker needs in Node that pages have by themselves, and files. */
 import { open, readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { parentPort, Worker } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 
 const READ_BYTES = 1 << 22;
 
-export { availableParallelism as cores, parentPort as port, readFile, Worker };
+export { availableParallelism as cores, parentPort as port, readFile };
 
 /** A file as a source of load.js. failure: of engine.js. */
 export async function pathSource(path, failure) {

@@ -1,5 +1,5 @@
-/* slm-thread.js - a Worker that is one more thread of the engine. slm-worker.js starts it and sends
- * it the module and the memory that all threads share; it works until it is terminated.
+/* slm-thread.js - a Worker that is one more thread of the engine. slm.js starts it and sends it the
+ * module and the memory that all threads share; it works until it is terminated.
  */
 const node = typeof process === "object" && process.versions?.node !== undefined;
 const port = node ? (await import("node:worker_threads")).parentPort : globalThis;

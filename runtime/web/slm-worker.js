@@ -1,10 +1,11 @@
 /* slm-worker.js - the Worker in which a model lives: messages of slm.js -> calls of the engine, and
  * back. Several calls may be under way; they take turns by tokens and by pieces of a prompt.
  *
- *     to here     {id, call, args}; {id, abort: true}
- *     from here   {id, value} or {id, error}; before that, any number of {id, event}
+ *     to here     {id, call, args}; {id, abort: true}; {joined: true}: all helpers are at work
+ *     from here   {id, value} or {id, error}; before that, any number of {id, event};
+ *                 {helpers: n}: start n threads; {work: {module, memory}}: for them
  */
-import { argument, AT, Engine, engineModule, failure, Helpers, hex, host, isolated, NUMBER,
+import { argument, AT, Engine, engineModule, failure, hex, host, isolated, NUMBER,
          threadCount } from "./engine.js";
 import { load, Reporter } from "./load.js";
 
@@ -24,6 +25,7 @@ let sequences = [];
 let facts = {}; /* for diagnostics */
 let chunkTokens = 64;
 let lastStats = null;
+let joined = null; /* called when all helpers are at work */
 
 /* ---- Arguments ------------------------------------------------------------------------------- */
 
@@ -367,26 +369,43 @@ async function generate(request, options, job) {
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
 async function loadModel({ from, options: o, modules }, job) {
-    const started = performance.now();
+    const begun = performance.now();
     argument((o.kv ?? "f16") in KV_TYPES, `kv is ${o.kv}; it can be f16, f32 or q8_0`);
     const cache = o.cache === true ? "default" : o.cache === false ? "none" : o.cache ?? "default";
     argument(CACHE_MODES.includes(cache), `cache is ${o.cache}; ${CACHE_MODES} are possible`);
     argument(o.sequences === undefined || whole(o.sequences, "sequences", 1, 16) > 0,
              "sequences is 0; 1 to 16 are possible");
-    const { threads, cores } = threadCount(o.threads);
-    const { url, module } = await engineModule(o.wasm, threads, new Map(modules));
-    const shared = WebAssembly.Module.imports(module).length !== 0;
-    const wanted = { ...o, cache, threads: shared ? threads : 1, kv: KV_TYPES[o.kv ?? "f16"],
-                     context: whole(o.context, "context", 0), chunk: whole(o.chunk, "chunk", 0),
-                     check: o.check !== false };
-    const helpers = new Helpers(shared ? threads - 1 : 0);
+    const known = new Map(modules), { threads, cores } = threadCount(o.threads);
     const reporter = new Reporter((e) => job.event({ progress: e }));
-    const make = (pages) => Engine.make(module, pages);
-    const loaded = await load(from, make, shared, wanted, reporter, job.signal);
-    ({ engine } = loaded);
-    const { size, source } = loaded;
+    const start = async (threads) => {
+        const { url, module } = await engineModule(o.wasm, threads, known);
+        const shared = WebAssembly.Module.imports(module).length !== 0;
+        const wanted = { ...o, cache, threads: shared ? threads : 1, kv: KV_TYPES[o.kv ?? "f16"],
+                         context: whole(o.context, "context", 0), chunk: whole(o.chunk, "chunk", 0),
+                         check: o.check !== false };
+        const helpers = wanted.threads - 1;
+        port.postMessage({ helpers }); /* they start while the model comes */
+        const make = (pages) => Engine.make(module, pages);
+        const loaded = await load(from, make, shared, wanted, reporter, job.signal);
+        return { ...loaded, url, module, wanted, helpers };
+    };
+    let refused = false; /* a memory that threads share, which some browsers grant less of */
+    const started = await start(threads).catch((e) => {
+        refused = threads > 1 && o.wasm === undefined && e.code === "SLM_ERR_MEMORY";
+        if (!refused) {
+            throw e;
+        }
+        return start(1);
+    });
+    ({ engine } = started);
+    const { size, source, url, module, wanted, helpers } = started;
     reporter.tell("load", 0, size);
-    await helpers.join(module, engine.memory);
+    if (helpers > 0) {
+        await new Promise((resolve) => {
+            joined = resolve;
+            port.postMessage({ work: { module, memory: engine.memory } });
+        });
+    }
     sequences = Array.from({ length: engine.number(NUMBER.sequences) },
                            (_, index) => ({ index, ids: [], pending: [], session: null,
                                             busy: false }));
@@ -395,15 +414,15 @@ async function loadModel({ from, options: o, modules }, job) {
                    downloadedBytes: source.redo ? size - source.cached : 0,
                    cache: source.kept ?? null,
                    cacheNote: source.kept ? null : source.note ?? null };
-    facts = { threads, cores, rest };
+    facts = { threads, cores, refused, rest };
     const quality = o.requireQuality ? await (await import("./quality.js")).requireQuality({
         beside: from.url, place: o.manifest, kv: o.kv ?? "f16", failure,
-        header: engine.bytes(loaded.file, 128).slice(),
+        header: engine.bytes(started.file, 128).slice(),
         options: o, signal: job.signal, host,
         digest: async (ids) => (await sessionCalls()).digest({ ids }, job),
     }) : null;
     reporter.tell("load", size, size);
-    rest.loadSeconds = (performance.now() - started) / 1000;
+    rest.loadSeconds = (performance.now() - begun) / 1000;
     return { quality, url, module };
 }
 
@@ -450,7 +469,11 @@ function errorOf(e, job) {
         : { code: "SLM_WEB_WASM", message: `the engine failed: ${e.stack ?? e}`, offset };
 }
 
-async function serve({ id, call, args, abort }) {
+async function serve({ id, call, args, abort, joined: all }) {
+    if (all) {
+        joined();
+        return;
+    }
     if (abort) {
         jobs.get(id)?.abort();
         return;

@@ -73,8 +73,8 @@ export interface LoadOptions {
     onProgress?: (progress: Progress) => void;
     signal?: AbortSignal;
     /** At most so many threads, 1 to 64. Default: one a processor, at most 8. More than one need a
-     * cross-origin isolated page (or Node); elsewhere there is one, and diagnostics().advice says
-     * how to get more. No result depends on it. */
+     * cross-origin isolated page (or Node) that is granted memory for them to share; elsewhere
+     * there is one, and diagnostics().advice says how to get more. No result depends on it. */
     threads?: number;
     /** Positions of each sequence. Default: the model's own, at most 4096. */
     context?: number;

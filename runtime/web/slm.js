@@ -34,40 +34,53 @@ const NO_WORKER = "it must come from the page's origin, and with its Cross-Origi
  * for something and that nobody holds. */
 const asked = new Set();
 
-/* Calls to a worker and their answers. */
+/* Calls to a worker and their answers; the threads that help it. Those are started from here, since
+ * a worker that starts others waits for the page meanwhile, in Firefox now and then for ever. */
 class Link {
     #worker;
+    #Worker;
+    #helpers = [];
     #calls = new Map(); /* by id: {resolve, reject, onEvent, signal} */
     #last = 0;
     #dead = null; /* why */
 
     static async open() {
-        const link = new Link(), url = new URL("./slm-worker.js", import.meta.url);
-        const W = node ? (await import("node:worker_threads")).Worker : globalThis.Worker;
-        const failed = (e) => {
-            e.preventDefault?.();
-            link.close(new SlmError("SLM_WEB_WORKER",
-                                    `${url} cannot be run: ${e.message ?? NO_WORKER}`));
-        };
-        try {
-            link.#worker = new W(url, { type: "module" });
-        } catch (e) {
-            failed(e);
-            return link;
-        }
-        if (node) {
-            link.#worker.on("message", (m) => link.#answer(m)).on("error", failed).unref();
-        } else {
-            link.#worker.onmessage = ({ data }) => link.#answer(data);
-            link.#worker.onerror = failed;
-        }
+        const link = new Link();
+        link.#Worker = node ? (await import("node:worker_threads")).Worker : globalThis.Worker;
+        link.#worker = link.#start(new URL("./slm-worker.js", import.meta.url),
+                                   (message) => link.#answer(message));
         return link;
     }
 
-    #answer({ id, value, error, event }) {
+    #start(url, onMessage) {
+        const failed = (e) => {
+            e.preventDefault?.();
+            this.close(new SlmError("SLM_WEB_WORKER",
+                                    `${url} cannot be run: ${e.message ?? NO_WORKER}`));
+        };
+        try {
+            const worker = new this.#Worker(url, { type: "module" });
+            if (node) {
+                worker.on("message", onMessage).on("error", failed).unref();
+            } else {
+                worker.onmessage = ({ data }) => onMessage(data);
+                worker.onerror = failed;
+            }
+            return worker;
+        } catch (e) {
+            failed(e);
+            return null;
+        }
+    }
+
+    #answer({ id, value, error, event, helpers, work }) {
         const call = this.#calls.get(id);
         if (event) {
             call?.onEvent?.(event);
+        } else if (helpers !== undefined) {
+            this.#help(helpers);
+        } else if (work) {
+            this.#helpers.forEach((helper) => helper?.postMessage(work));
         } else if (call) {
             this.#end(id, call);
             if (error) {
@@ -77,6 +90,15 @@ class Link {
                 call.resolve(value);
             }
         }
+    }
+
+    /* n threads instead of those that there are. */
+    #help(n) {
+        let joined = 0;
+        const onMessage = () => ++joined === n && this.#worker?.postMessage({ joined: true });
+        this.#helpers.forEach((helper) => helper?.terminate());
+        this.#helpers = Array.from({ length: n }, () => this.#start(
+            new URL("./slm-thread.js", import.meta.url), onMessage));
     }
 
     #end(id, { signal, abort }) {
@@ -108,6 +130,7 @@ class Link {
         this.#dead ??= why;
         this.#worker?.terminate();
         this.#worker = null;
+        this.#help(0);
         for (const [id, call] of this.#calls) {
             this.#end(id, call);
             call.reject(this.#dead);

@@ -211,6 +211,33 @@ print(*(blob[table + 40 * i:table + 40 * i + 4].decode() for i in range(n)))"
     run -0 --separate-stderr "$SLM_BIN/slm-run" "$T/m.slm" --chat -p hello -n 3 -q
 }
 
+@test "TK50: two chat templates: the file's counts, and the other is told of" {
+    cp -r "$DEMO" "$T/f"
+    python3 - "$T/f" <<'END'
+import json, sys
+path = sys.argv[1] + "/tokenizer_config.json"
+config = json.load(open(path))
+config["chat_template"] = "{% for m in messages %}{{ m.content }}{% endfor %}"
+json.dump(config, open(path, "w"))
+open(sys.argv[1] + "/chat_template.jinja", "w").write(
+    "{% for m in messages %}"
+    "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' }}{% endfor %}")
+END
+    run -0 "$SLM_BIN/slm-convert" "$T/f" -o "$T/m.slm"
+    [[ "$output" == *"tokenizer_config.json: chat_template is not that of chat_template.jinja"* ]]
+    grep -aq 'im_start' "$T/m.slm"
+    python3 - "$T/f" <<'END'
+import json, sys
+path = sys.argv[1] + "/tokenizer_config.json"
+config = json.load(open(path))
+config["chat_template"] = open(sys.argv[1] + "/chat_template.jinja").read()
+json.dump(config, open(path, "w"))
+END
+    rm "$T/m.slm"
+    run -0 "$SLM_BIN/slm-convert" "$T/f" -o "$T/m.slm"
+    [[ "$output" != *"is not that of"* ]]
+}
+
 @test "TK51 a chat template that turns do not reproduce: kept as text, said, and what to do" {
     cp -r "$DEMO" "$T/f"
     printf '%s' "{% for m in messages %}{{ loop.index ~ m.content }}{% endfor %}" \
@@ -475,6 +502,20 @@ f.config['max_position_embeddings'] = 2**24"
     rm "$T/out.slm"
     make_folder "$T/f" "f.config['vocab_size'] = 41"
     refuses "$T/f" "model.embed_tokens.weight has shape [40, 32], config.json asks for [41, 32]"
+}
+
+@test "CF19: a token beyond the rows of the model" {
+    cp -r "$DEMO" "$T/f"
+    python3 - "$T/f/tokenizer.json" <<'END'
+import json, sys
+tokenizer = json.load(open(sys.argv[1]))
+tokenizer["added_tokens"].append({"id": 1024, "content": "<|beyond|>", "special": True,
+    "single_word": False, "lstrip": False, "rstrip": False, "normalized": False})
+json.dump(tokenizer, open(sys.argv[1], "w"))
+END
+    run -3 "$SLM_BIN/slm-convert" "$T/f" -o "$T/out.slm"
+    [[ "$output" == *"tokenizer.json: the highest token id is 1024, but the model has 1024 rows"* ]]
+    [ ! -e "$T/out.slm" ]
 }
 
 @test "CF32: tied and both present" {

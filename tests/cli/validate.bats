@@ -84,6 +84,22 @@ assert sum(t["parameters"] for t in d["types"]) == 3552'
     invalid SLM_ERR_LAYOUT "bytes follow"
 }
 
+@test "SL33: cut while it is read: exit code 4 and one line, whatever reads it" {
+    local whole="$T/whole.slm" big="$T/big.slm" many command
+    "$SLM_BIN/slm-bench" --synthetic smollm2-135m --type BF16 --write "$whole"
+    printf '\1\0\0\0' >"$T/ids"
+    many=$(yes "$big" | head -n 40) # once takes less time than the cutting needs
+    for command in "slm-validate $many" "slm-quantize $big $T/out.slm --type Q4_K_M -q" \
+        "slm-run $big --ids $T/ids -n 400 --threads 1 -q"; do
+        cp "$whole" "$big"
+        # shellcheck disable=SC2086
+        run --separate-stderr -4 python3 tests/cli/cut_while_read.py "$big" 8192 "$SLM_BIN"/$command
+        [ "${#stderr_lines[@]}" -eq 1 ]
+        [[ "$stderr" == *"big.slm: was cut short while it was being read" ]]
+        [ ! -e "$T/out.slm" ]
+    done
+}
+
 @test "several problems are all reported" {
     damage DATA+300=55 DATA+768=0000c07f
     run --separate-stderr -3 validate "$T/bad.slm"

@@ -1,79 +1,102 @@
-/* browser.mjs - the package in headless Chromium, under a strict Content-Security-Policy: texts and
- * digests as slm-run gives them with every module, isolated or not; loads that are broken off,
- * damaged, cached, or short of storage. Skipped where there is no Chromium. */
+/* browser.mjs - the package in a headless browser, under a strict Content-Security-Policy: texts
+ * and digests as slm-run gives them with every module, isolated or not; loads that are broken off,
+ * damaged, cached, or short of storage. Skipped where the browser or its driver is not.
+ *
+ *     node tests/web/browser.mjs chromium|firefox [PART_OF_A_NAME]
+ */
 import assert from "node:assert/strict";
-import { join } from "node:path";
-import { Browser, findBrowser } from "./chromium.mjs";
+import { launch } from "./browsers.mjs";
 import * as native from "./native.mjs";
 import { startServer } from "./server.mjs";
 import { finish, test } from "./tap.mjs";
 
-const modules = ["slm", "slm-relaxed16", "slm-relaxed32"].flatMap((m) => [m, `${m}-threads`]);
+const [, , kind = "chromium", only = ""] = process.argv;
+const kernels = ["slm", "slm-relaxed16", "slm-relaxed32"];
 const prompt = "one day a little bird";
-const options = { maxTokens: 32, temperature: 0.8, seed: 11, digest: true };
+const runs = [{ maxTokens: 64, temperature: 0 }, { maxTokens: 64, temperature: 0.8, seed: 11 }];
 
-const only = process.argv[2]; // a part of the names of the tests to run
-const chromium = findBrowser();
-let browser, open, closed, path, want, size;
-if (chromium) {
+const { browser, absent } = await launch(kind);
+const want = {}; // by URL: {texts, digests} of the runs
+let open, closed, path, size;
+if (browser) {
     path = native.model("Q4_K_M");
     native.gate(path);
-    want = native.run(path, prompt, "-n", "32", "--temp", "0.8", "--seed", "11");
     const models = { "model.slm": path, "other.slm": native.model("Q4_K") };
+    for (const [name, model] of Object.entries(models)) {
+        const got = runs.map(({ maxTokens, temperature, seed = 1 }) => native.run(
+            model, prompt, "-n", `${maxTokens}`, "--temp", `${temperature}`, "--seed", `${seed}`));
+        want[`/${name}`] = { texts: got.map((r) => r.text), digests: got.map((r) => r.digest) };
+    }
     size = native.bytes(path).length;
     open = await startServer(models, true);
     closed = await startServer(models, false);
     const manifest = native.bytes(`${path}.quality.json`);
     open.files["/model.slm.quality.json"] = open.files["/other.slm.quality.json"] = manifest;
-    browser = new Browser(chromium, join(native.folder, "profile"));
 }
 
-function inBrowser(name, body) {
-    return only === undefined || name.includes(only)
-        ? test(name, () => chromium ? body() : "no Chromium is installed") : undefined;
-}
+const inBrowser = (name, body) => name.includes(only) && test(name, () => absent ?? body());
 
-/* In the page: loads, generates, and says how it went. */
-async function visit(url, load, prompt, options) {
+/* In the page: loads each, generates, and says how it went. */
+async function visit(urls, load, prompt, runs) {
     const { Slm } = await import(load.package ?? "/dist/slm.js");
-    const phases = [];
-    try {
-        const model = await Slm.load(url, { ...load, onProgress: ({ phase }) => {
-            if (phases.at(-1) !== phase) {
-                phases.push(phase);
+    return Promise.all(urls.map(async (url) => {
+        const phases = [], texts = [], digests = [];
+        try {
+            const model = await Slm.load(url, { ...load, onProgress: ({ phase }) => {
+                if (phases.at(-1) !== phase) {
+                    phases.push(phase);
+                }
+            } });
+            for (const options of runs) {
+                const g = model.generate(prompt, { ...options, digest: true });
+                texts.push(await g.text());
+                digests.push(g.digest);
             }
-        } });
-        const g = model.generate(prompt, options);
-        const text = await g.text();
-        const d = await model.diagnostics();
-        await model.unload();
-        return { text, digest: g.digest, phases, ...d, quality: model.quality?.result };
-    } catch (e) {
-        return { error: e.message, code: e.code, name: e.name, offset: e.offset };
-    }
+            const d = await model.diagnostics();
+            await model.unload();
+            return { texts, digests, phases, ...d, quality: model.quality?.result };
+        } catch (e) {
+            return { error: e.message, code: e.code, name: e.name, offset: e.offset };
+        }
+    }));
 }
 
-const visited = (page, url, load = {}) => page.run(visit, url, load, prompt, options);
+const visited = async (page, url, load = {}) =>
+    (await page.run(visit, [url], load, prompt, runs))[0];
 
-function good(got) {
+function good(got, url = "/model.slm") {
     assert.equal(got.error, undefined);
-    assert.equal(got.text, want.text);
-    assert.equal(got.digest, want.digest);
+    assert.deepEqual(got.texts, want[url].texts);
+    assert.deepEqual(got.digests, want[url].digests);
     return got;
 }
 
-await inBrowser("every module, with one thread and with two, in an isolated page", async () => {
-    const page = await browser.open(`${open.origin}/page.html`);
-    for (const name of modules) {
-        for (const threads of name.endsWith("threads") ? [1, 2] : [1]) {
-            const got = good(await visited(page, "/model.slm",
-                                           { wasm: `/dist/${name}.wasm`, threads }));
-            assert.equal(got.threads, threads, name);
-            assert.equal(got.isolated, true);
+/* Whether the browser knows the module's instructions. */
+const runsHere = (page, name) => page.run(async (url) =>
+    WebAssembly.validate(await (await fetch(url)).arrayBuffer()), `/dist/${name}.wasm`);
+
+for (const name of kernels) {
+    await inBrowser(`${name}: 1 and 2 threads; in a page that is not isolated, 1`, async () => {
+        const page = await browser.open(`${open.origin}/page.html`);
+        if (!await runsHere(page, name)) {
+            return `this ${kind} has no relaxed SIMD`;
         }
-    }
-    const chosen = good(await visited(page, "/model.slm"));
-    assert.match(chosen.kernels, /relaxed/);
+        for (const [memory, threads] of [["", 1], ["-threads", 1], ["-threads", 2]]) {
+            const load = { wasm: `/dist/${name}${memory}.wasm`, threads };
+            const got = good(await visited(page, "/model.slm", load));
+            assert.deepEqual([got.threads, got.isolated], [threads, true]);
+        }
+        await page.close();
+        const other = await browser.open(`${closed.origin}/page.html`);
+        good(await visited(other, "/model.slm", { wasm: `/dist/${name}.wasm` }));
+        return other.close();
+    });
+}
+
+await inBrowser("without being told: relaxed SIMD where there is some", async () => {
+    const page = await browser.open(`${open.origin}/page.html`);
+    const got = good(await visited(page, "/model.slm"));
+    assert.equal(got.kernels.startsWith("relaxed"), await runsHere(page, "slm-relaxed16"));
     await page.close();
 });
 
@@ -83,17 +106,25 @@ await inBrowser("a page that is not isolated: one thread, and advice", async () 
     assert.equal(got.threads, 1);
     assert.equal(got.isolated, false);
     assert.match(got.advice, /Cross-Origin-Opener-Policy/);
-    for (const name of modules.filter((m) => !m.endsWith("threads"))) {
-        good(await visited(page, "/model.slm", { wasm: `/dist/${name}.wasm` }));
+    await page.close();
+});
+
+await inBrowser("no memory for threads to share: one thread, and advice", async () => {
+    const page = await browser.open(`${open.origin}/page.html`);
+    for (const lack of ["no-shared", "no-second", "no-growth"]) {
+        const load = { package: `/${lack}/slm.js`, threads: 2 };
+        const got = good(await visited(page, "/model.slm", load));
+        assert.deepEqual([got.threads, got.isolated], [1, true], lack);
+        assert.match(got.advice, /grants no memory for several threads to share/);
     }
     await page.close();
 });
 
 await inBrowser("slm-isolate.js makes it isolated", async () => {
-    const page = await browser.open(`${closed.origin}/isolate.html`);
     closed.files["/isolate.html"] = '<!doctype html><script src="slm-isolate.js"></script>';
     closed.files["/slm-isolate.js"] = native.bytes("dist/slm-isolate.js");
-    await page.go(`${closed.origin}/isolate.html?again`);
+    const page = await browser.open(`${closed.origin}/page.html`);
+    await page.go(`${closed.origin}/isolate.html`).catch(() => {}); // it reloads itself
     for (let tries = 0; tries < 100; tries++) {
         if (await page.run(() => crossOriginIsolated).catch(() => false)) {
             break;
@@ -117,8 +148,9 @@ await inBrowser("a File and an ArrayBuffer", async () => {
             texts.push(await model.generate(prompt, options).text());
         }
         return [...texts, bytes.byteLength];
-    }, prompt, options);
-    assert.deepEqual(texts, [want.text, want.text, size]);
+    }, prompt, runs[1]);
+    const [, text] = want["/model.slm"].texts;
+    assert.deepEqual(texts, [text, text, size]);
     await page.close();
 });
 
@@ -152,13 +184,9 @@ await inBrowser("kept in OPFS: a second load asks for no weights, nor another pa
 await inBrowser("several models at once, and the same one from two places", async () => {
     const page = await browser.open(`${open.origin}/page.html`);
     for (const cached of [0, size]) {
-        const got = await page.run(async (visit, prompt, options) => {
-            const run = (0, eval)(`(${visit})`);
-            return Promise.all(["/model.slm", "/model.slm", "/other.slm"].map(
-                (url) => run(url, {}, prompt, options)));
-        }, visit.toString(), prompt, options).catch((e) => [{ error: e.message }]);
-        got.slice(0, 2).forEach(good);
-        assert.equal(got[2].error, undefined);
+        const urls = ["/model.slm", "/model.slm", "/other.slm"];
+        const got = await page.run(visit, urls, {}, prompt, runs);
+        urls.forEach((url, i) => good(got[i], url));
         const kept = got.slice(0, 2).map((r) => r.cache);
         assert.ok(kept.includes("opfs"), `${kept}`);
         assert.ok(cached === 0 || got.every((r) => r.downloadedBytes === 0));
@@ -169,7 +197,7 @@ await inBrowser("several models at once, and the same one from two places", asyn
 await inBrowser("what is kept can be listed, found and deleted", async () => {
     const page = await browser.open(`${open.origin}/page.html`);
     good(await visited(page, "/model.slm"));
-    good(await visited(page, "/other.slm").then((r) => ({ ...r, ...want })));
+    good(await visited(page, "/other.slm"), "/other.slm");
     const seen = await page.run(async () => {
         const { Slm } = await import("/dist/slm.js");
         const list = await Slm.cache.list();
@@ -291,11 +319,14 @@ await inBrowser("a load that was broken off goes on in the next visit", async ()
 
 await inBrowser("a model that changes meanwhile is loaded anew", async () => {
     const page = await browser.open(`${open.origin}/page.html`);
-    open.faults["model.slm"] = { breakAfter: 500000, times: 1 };
+    open.faults["model.slm"] = { breakAfter: 500000, times: 1,
+                                 broken: () => { open.etags["model.slm"] = '"b"'; } };
     open.etags["model.slm"] = '"a"';
-    setTimeout(() => { open.etags["model.slm"] = '"b"'; }, 60);
+    open.taken("model.slm");
     const got = good(await visited(page, "/model.slm", { cache: "none" }));
     assert.equal(got.downloadedBytes, size);
+    const ranges = open.taken("model.slm").map(({ range }) => range !== null);
+    assert.deepEqual(ranges, [false, true, false]);
     delete open.etags["model.slm"];
     delete open.faults["model.slm"];
     await page.close();
@@ -322,30 +353,54 @@ await inBrowser("a byte damaged in transit is fetched again; always, it is an er
     await page.close();
 });
 
-await inBrowser("no room to keep it: it runs, and says so; older models make room", async () => {
-    const page = await browser.open(`${open.origin}/page.html`);
-    const quota = (quotaSize) => browser.send("Storage.overrideQuotaForOrigin",
-                                              { origin: open.origin, quotaSize }, page.session);
-    good(await visited(page, "/other.slm").then((r) => ({ ...r, ...want })));
-    await quota(size / 2);
+/* A page that may keep so many bytes. */
+async function narrow(quota) {
+    if (kind === "chromium") {
+        const page = await browser.open(`${open.origin}/page.html`);
+        const devtools = await page.context.newCDPSession(page.page);
+        await devtools.send("Storage.overrideQuotaForOrigin",
+                            { origin: open.origin, quotaSize: quota });
+        return page;
+    }
+    const limit = { "dom.quotaManager.temporaryStorage.fixedLimit": Math.round(quota / 1024) };
+    const { browser: small } = await launch(kind, { preferences: limit });
+    const page = await small.open(`${open.origin}/page.html`);
+    page.close = () => small.close();
+    return page;
+}
+
+await inBrowser("no room to keep it: it runs, and says so", async () => {
+    const page = await narrow(size / 2);
     const got = good(await visited(page, "/model.slm"));
     assert.deepEqual([got.cache, got.downloadedBytes], [null, size]);
     assert.match(got.cacheNote, /storage/);
-    await quota(Math.round(size * 1.75));
-    const third = good(await visited(page, "/model.slm"));
-    assert.deepEqual([third.cache, third.cacheNote], ["opfs", null]);
-    const left = await page.run(async () => (await (await import("/dist/slm.js")).Slm.cache.list())
-        .map((e) => new URL(e.url).pathname));
-    assert.deepEqual(left, ["/model.slm"]);
     await page.close();
 });
 
-await inBrowser("requireQuality: a manifest that holds, one of another model, none", async () => {
+await inBrowser("older models make room", async () => {
+    const page = await narrow(Math.round(size * 1.75));
+    for (const url of ["/other.slm", "/model.slm"]) {
+        const got = good(await visited(page, url), url);
+        assert.deepEqual([got.cache, got.cacheNote], ["opfs", null]);
+        const left = await page.run(async () =>
+            (await (await import("/dist/slm.js")).Slm.cache.list()).map((e) => e.url));
+        assert.deepEqual(left, [open.origin + url]);
+    }
+    await page.close();
+});
+
+await inBrowser("requireQuality: a manifest that holds; failed, of other bytes, none", async () => {
     const page = await browser.open(`${open.origin}/page.html`);
     const required = { requireQuality: true };
     assert.equal(good(await visited(page, "/model.slm", required)).quality, "passed");
-    for (const [url, more] of [["/other.slm", {}], ["/model.slm", { manifest: "/absent.json" }]]) {
-        assert.equal((await visited(page, url, { ...required, ...more })).code, "SLM_WEB_QUALITY");
+    assert.throws(() => native.gate(path, 1), (e) => e.status === 1); // larger than one byte
+    open.files["/failed.json"] = native.bytes(`${path}.quality.json`);
+    for (const [url, manifest, reason] of [
+        ["/model.slm", "/failed.json", /verdict on this model is "failed"/],
+        ["/other.slm", undefined, /other bytes/], ["/model.slm", "/absent.json", /404/]]) {
+        const got = await visited(page, url, { ...required, manifest });
+        assert.equal(got.code, "SLM_WEB_QUALITY");
+        assert.match(got.error, reason);
     }
     await page.close();
 });
@@ -365,6 +420,12 @@ await inBrowser("errors have codes", async () => {
     open.files["/broken/slm.js"] = native.bytes("dist/slm.js"); // without its worker
     assert.equal((await visited(page, "/model.slm", { package: "/broken/slm.js" })).code,
                  "SLM_WEB_WORKER");
+    open.files["/dist/slm-thread.js"] = null;
+    const got = await visited(page, "/model.slm", { threads: 2 });
+    assert.equal(got.code, "SLM_WEB_WORKER");
+    assert.match(got.error, /slm-thread\.js/);
+    delete open.files["/dist/slm-thread.js"];
+    good(await visited(page, "/model.slm", { threads: 2 }));
     await page.close();
 });
 

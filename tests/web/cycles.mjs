@@ -3,8 +3,7 @@
  * memory are gone each time, or this grows by megabytes a cycle. */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { Browser, findBrowser } from "./chromium.mjs";
+import { launch } from "./browsers.mjs";
 import * as native from "./native.mjs";
 import { startServer } from "./server.mjs";
 import { finish, test } from "./tap.mjs";
@@ -13,8 +12,8 @@ const cycles = Number(process.env.SLM_CYCLES ?? 40), ROUNDS = 10;
 const GROWTH_MB = 40; /* of all rounds after the first two, together */
 
 /* Memory of the renderers that is theirs alone, in MB. */
-async function resident(browser) {
-    const { processInfo } = await browser.send("SystemInfo.getProcessInfo");
+async function resident(devtools) {
+    const { processInfo } = await devtools.send("SystemInfo.getProcessInfo");
     const sizes = processInfo.filter(({ type }) => type === "renderer").map(({ id }) => {
         const [, kib] = /^RssAnon:\s+(\d+)/m.exec(readFileSync(`/proc/${id}/status`, "utf8"));
         return Number(kib) / 1024;
@@ -35,22 +34,22 @@ async function round(n, want) {
 }
 
 await test(`${cycles} times loaded and unloaded: memory returns to where it was`, async () => {
-    const chromium = findBrowser();
-    if (!chromium) {
-        return "no Chromium is installed";
+    const { browser, absent } = await launch("chromium");
+    if (absent) {
+        return absent;
     }
     const path = native.model("Q4_K_M");
     const want = native.run(path, "one day", "-n", "8", "--temp", "0").text;
     const server = await startServer({ "model.slm": path }, true);
-    const browser = new Browser(chromium, join(native.folder, "profile"));
+    const devtools = await browser.browser.newBrowserCDPSession();
     try {
         const page = await browser.open(`${server.origin}/page.html`);
         const sizes = [];
         for (let i = 0; i < ROUNDS; i++) {
             await page.run(round, cycles / ROUNDS, want);
-            await browser.send("HeapProfiler.collectGarbage", {}, page.session);
+            await page.page.requestGC();
             await new Promise((resolve) => setTimeout(resolve, 500));
-            sizes.push(Math.round(await resident(browser)));
+            sizes.push(Math.round(await resident(devtools)));
         }
         console.log(`# MB after each tenth: ${sizes.join(" ")}`);
         assert.ok(sizes.at(-1) - Math.max(...sizes.slice(0, 2)) < GROWTH_MB, `${sizes}`);

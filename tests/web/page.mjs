@@ -1,26 +1,25 @@
 /* page.mjs - the demo page in a headless browser, as `make serve` serves it: what is asked
  * before a download, progress, text and digest as slm-run gives them, stop, cache, chat, quality;
- * accessibility by axe-core where it is installed. Skipped where the browser is not.
+ * accessibility by axe-core. Skipped where the browser, its driver or axe-core is not.
  *
- *     node --experimental-websocket tests/web/page.mjs chromium|firefox [PART_OF_A_NAME [FOLDER]]
+ *     node tests/web/page.mjs chromium|firefox [PART_OF_A_NAME [FOLDER]]
  *
  * FOLDER gets screenshots.
  */
 import assert from "node:assert/strict";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { serve } from "../../scripts/serve.mjs";
+import { launch } from "./browsers.mjs";
 import * as native from "./native.mjs";
 import { finish, test } from "./tap.mjs";
 
 const [, , kind = "chromium", only = "", pictures] = process.argv;
-const firefox = kind === "firefox";
-const { Browser, findBrowser } = await import(`./${kind}.mjs`);
-const program = findBrowser();
+const { browser, absent } = await launch(kind);
 const models = join(native.folder, "models");
-let browser, site, bare, size, q4;
-if (program) {
+let site, bare, size, q4;
+if (browser) {
     mkdirSync(models);
     q4 = join(models, "tiny.slm");
     copyFileSync(native.model("Q4_K_M"), q4);
@@ -31,17 +30,15 @@ if (program) {
     size = native.bytes(q4).length;
     site = await serve(["dist", `models=${models}`]);
     bare = await serve(["dist", `models=${models}`], { isolated: false });
-    browser = new Browser(program, join(native.folder, "profile"));
 }
 
-const inPage = (name, body) => name.includes(only) &&
-    test(name, () => program ? body() : `no ${kind} is installed`);
+const inPage = (name, body) => name.includes(only) && test(name, () => absent ?? body());
 const grouped = new Intl.NumberFormat("en");
 
 /* ---- What tests do in the page --------------------------------------------------------------- */
 
-async function open(query = "", origin = site.origin) {
-    const page = await browser.open(`${origin}/demo/${query}`);
+async function open(query = "", origin = site.origin, from = browser) {
+    const page = await from.open(`${origin}/demo/${query}`);
     await page.run(() => {
         globalThis.violations = [];
         document.addEventListener("securitypolicyviolation", (e) =>
@@ -93,38 +90,19 @@ async function write(page, button = "go") {
     });
 }
 
-/* Shows the page so and gives a picture of all of it. Firefox stays light. */
-async function viewInFirefox(page, width, height) {
-    await browser.send("browsingContext.setViewport",
-                       { context: page.tab, viewport: { width, height } });
-    return () => browser.send("browsingContext.captureScreenshot",
-                              { context: page.tab, origin: "document" });
-}
-
-async function viewInChromium(page, width, height, scheme) {
-    const send = (method, params) => browser.send(method, params, page.session);
-    await send("Emulation.setDeviceMetricsOverride",
-               { width, height, deviceScaleFactor: 1, mobile: width < 600 });
-    await send("Emulation.setEmulatedMedia",
-               { features: [{ name: "prefers-color-scheme", value: scheme }] });
-    return () => send("Page.captureScreenshot", { captureBeyondViewport: true });
-}
-
-async function picture(page, name, ...view) {
-    const take = await (firefox ? viewInFirefox : viewInChromium)(page, ...view);
+/* Shows the page so: nothing may be cut off. */
+async function look(page, name, ...view) {
+    await page.view(...view);
     const fits = await page.run(() => document.documentElement.scrollWidth <= innerWidth);
     assert.ok(fits, `${name}: wider than the window`);
     if (pictures) {
-        const { data } = await take();
-        writeFileSync(join(pictures, `${kind}-${name}.png`), Buffer.from(data, "base64"));
+        writeFileSync(join(pictures, `${kind}-${name}.png`), await page.picture());
     }
 }
 
-/* axe-core, from AXE_CORE, the project's node_modules, or where Node looks for packages. */
 function findAxe() {
     try {
-        const { resolve } = createRequire(import.meta.url);
-        return process.env.AXE_CORE ?? resolve("axe-core/axe.min.js");
+        return createRequire(import.meta.url).resolve("axe-core/axe.min.js");
     } catch {
         return null;
     }
@@ -172,9 +150,9 @@ await inPage("text and digest are those of slm-run, twice; badges, speed, qualit
                  "--logits-digest");
     assert.match(await text(page, "stats"), /First token\s*\d+ ms\s*Writing\s*\d+ tokens\/s/);
     assert.deepEqual(await page.run(() => violations), []);
-    await picture(page, "wide", 1280, 900, "light");
-    await picture(page, "dark", 1280, 900, "dark");
-    await picture(page, "phone", 375, 812, "light");
+    await look(page, "wide", 1280, 900, "light");
+    await look(page, "dark", 1280, 900, "dark");
+    await look(page, "phone", 375, 812, "light");
     await page.close();
 });
 
@@ -220,8 +198,11 @@ await inPage("stop ends a long prefill; then it goes on as if nothing had been",
 
 await inPage("chat, with a system prompt, and Escape", async () => {
     const page = await open("?model=/models/chat.slm");
+    await set(page, { context: "16384" }); // long enough for Escape to come in time
     await load(page);
     assert.equal(await page.run(() => document.getElementById("mode-chat").checked), true);
+    assert.equal(await text(page, "quality-summary"), "Quality: no manifest");
+    assert.equal(await page.run(() => document.getElementById("gate-table").hidden), true);
     await set(page, { ...options, maxTokens: "24", system: "you are a fox",
                       prompt: "who are you?" });
     const got = await write(page);
@@ -296,26 +277,47 @@ await inPage("keyboard and screen reader: every control has a name, focus goes w
     await page.close();
 });
 
-await inPage("axe-core finds nothing serious, light and dark", async () => {
-    const axe = findAxe();
-    if (axe === null || !existsSync(axe)) {
-        return "axe-core is not installed (npm install --no-save axe-core)";
-    }
-    const page = await open(tiny);
-    await page.run(`() => { ${readFileSync(axe, "utf8")} }`);
-    await load(page);
-    await set(page, { ...options, prompt: fox });
-    await write(page);
-    await page.run(() => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
-    for (const scheme of ["light", "dark"]) {
-        await picture(page, `open-${scheme}`, 1280, 900, scheme);
-        const found = await page.run(async () => (await axe.run()).violations
-            .map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0].html}`));
-        console.log(found.map((line) => `# ${line}`).join("\n") || `# ${scheme}: nothing at all`);
-        assert.deepEqual(found.filter((line) => /^(serious|critical)/.test(line)), []);
-    }
-    await page.close();
-});
+/* What axe-core says, by how much it matters; of every rule that it has. */
+async function audit(page, name) {
+    const { passed, found } = await page.run(async () => {
+        const { passes, violations } = await axe.run();
+        return { passed: passes.length, found: violations.map(
+            ({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0].html}`) };
+    });
+    assert.ok(passed >= 20, `only ${passed} rules had anything to say`);
+    found.forEach((line) => console.log(`# ${name}: ${line}`));
+    return found.filter((line) => /^(serious|critical)/.test(line));
+}
+
+for (const scheme of ["light", "dark"]) {
+    await inPage(`axe-core finds nothing serious, ${scheme}`, async () => {
+        const axe = findAxe();
+        if (axe === null) {
+            return "axe-core is not installed (npm ci --prefix tests/web)";
+        }
+        const dark = scheme === "dark" && kind === "firefox" ? await launch(kind, { dark: true })
+                                                             : {};
+        const page = await open("", site.origin, dark.browser);
+        await page.page.evaluate(readFileSync(axe, "utf8"));
+        await look(page, `start-${scheme}`, 1280, 900, scheme);
+        assert.deepEqual(await audit(page, "start"), []);
+        await page.go(`${site.origin}/demo/${"?model=/models/chat.slm"}`);
+        await page.page.evaluate(readFileSync(axe, "utf8"));
+        await until(page, () => document.getElementById("offer").checkVisibility());
+        assert.deepEqual(await audit(page, "offer"), []);
+        await load(page);
+        await set(page, { ...options, prompt: "who are you?", system: "you are a fox" });
+        await write(page);
+        assert.deepEqual(await audit(page, "chat"), []);
+        await page.run(() => document.querySelectorAll("details").forEach((d) => {
+            d.open = true;
+        }));
+        await look(page, `open-${scheme}`, 1280, 900, scheme);
+        assert.deepEqual(await audit(page, "chat, all open"), []);
+        await page.close();
+        return dark.browser?.close();
+    });
+}
 
 await browser?.close();
 site?.close();

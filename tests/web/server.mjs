@@ -1,6 +1,7 @@
 /* server.mjs - serves the package and models to tests, well or badly, and notes what was asked for.
  *
- *     /dist/...            the package; /no-opfs/... the same in workers without OPFS
+ *     /dist/...            the package; /no-opfs/... and others of LACKS: the same in workers that
+ *                          lack something
  *     /NAME.slm            a model, with ranges and an ETag; what `faults` says of it happens
  *     /page.html           an empty page under a strict Content-Security-Policy
  */
@@ -12,14 +13,24 @@ const TYPES = { js: "text/javascript", mjs: "text/javascript", html: "text/html"
 const CSP = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
 const ISOLATION = { "Cross-Origin-Opener-Policy": "same-origin",
                     "Cross-Origin-Embedder-Policy": "require-corp" };
-const NO_OPFS = "if (globalThis.StorageManager) delete StorageManager.prototype.getDirectory;";
+/* What workers do first in /NAME/. */
+export const LACKS = {
+    "no-opfs": "delete globalThis.StorageManager?.prototype.getDirectory;",
+    /* No shared memory at all; only a first, small one; one that does not grow. */
+    "no-shared": "WebAssembly.Memory = function () { throw new RangeError('refused'); };",
+    "no-second": "{ const { Memory } = WebAssembly; let n = 0;" +
+                 "WebAssembly.Memory = function (d) { if (n++) throw new RangeError('refused'); " +
+                 "return new Memory(d); }; }",
+    "no-growth": "{ const { Memory } = WebAssembly; WebAssembly.Memory = function (d) {" +
+                 "return new Memory({ ...d, maximum: d.initial }); }; }",
+};
 const PAGES = {
     "/page.html": "<!doctype html><title>test</title>",
     "/isolate.html": "<!doctype html><title>test</title><script src=dist/slm-isolate.js></script>",
 };
 
-/* One response with a model's bytes. fault: {status, breakAfter, damage, times, noRange, slow,
- * chunked}. */
+/* One response with a model's bytes. fault: {status, breakAfter, broken(), damage, times, noRange,
+ * slow, chunked}. */
 function sendModel(request, response, bytes, fault, headers) {
     if (fault?.status) {
         response.writeHead(fault.status, headers).end();
@@ -51,7 +62,10 @@ function sendModel(request, response, bytes, fault, headers) {
     }
     if (active && fault.breakAfter !== undefined) {
         response.write(body.subarray(0, fault.breakAfter));
-        setTimeout(() => response.destroy(), 100);
+        setTimeout(() => {
+            response.destroy();
+            fault.broken?.();
+        }, 100);
     } else if (active && fault.slow) {
         response.write(body.subarray(0, fault.slow)); /* and no more */
     } else {
@@ -76,10 +90,14 @@ export function startServer(models, isolated) {
                 sendModel(request, response, bytes, served.faults[name], headers);
                 return;
             }
-            const inner = path.replace("/no-opfs/", "/dist/");
+            const [, folder] = path.split("/");
+            const inner = folder in LACKS ? path.replace(folder, "dist") : path;
             let body = served.files[path] ?? PAGES[path] ?? readFileSync(`.${inner}`);
+            if (served.files[path] === null) {
+                throw new Error("as if it were not there");
+            }
             if (path !== inner && path.endsWith("slm-worker.js")) {
-                body = NO_OPFS + body;
+                body = LACKS[folder] + body;
             }
             headers["Content-Type"] = TYPES[path.split(".").at(-1)];
             response.writeHead(200, headers).end(body);

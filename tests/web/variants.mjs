@@ -1,10 +1,13 @@
 /* variants.mjs - every module, with one thread and with two: text and digest as slm-run gives them;
  * threads that come, go, and get a memory that is too small at first. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import v8 from "node:v8";
 import { Slm } from "../../dist/slm.js";
 import * as native from "./native.mjs";
+import { LACKS } from "./server.mjs";
 import { finish, test } from "./tap.mjs";
 
 const prompt = "once upon a time there was a little cat named";
@@ -72,6 +75,29 @@ await test("a shared memory may grow to what the model needs, and not further", 
     assert.equal(g.digest, native.run(path, prompt, ...args, "--kv", "f32").digest);
     model.unload();
 });
+
+for (const lack of ["no-shared", "no-second", "no-growth"]) {
+    await test(`${lack}: one thread does the same without sharing, and says so`, async () => {
+        const folder = join(native.folder, lack), worker = join(folder, "slm-worker.js");
+        cpSync("dist", folder, { recursive: true });
+        writeFileSync(worker, LACKS[lack] + readFileSync(worker, "utf8"));
+        const { Slm } = await import(pathToFileURL(join(folder, "slm.js")));
+        const path = native.model("Q4_K");
+        const model = await Slm.load(path, { threads: 3 });
+        const g = model.generate(prompt, options);
+        assert.equal(await g.text(), native.run(path, prompt, ...args).text);
+        assert.equal(g.digest, native.run(path, prompt, ...args).digest);
+        const d = await model.diagnostics();
+        assert.equal(d.threads, 1);
+        assert.match(d.advice, /grants no memory for several threads to share/);
+        model.unload();
+        /* A module that was asked for is not replaced by another. */
+        const wasm = pathToFileURL(join(folder, "slm-threads.wasm"));
+        await assert.rejects(Slm.load(path, { threads: 3, wasm }), { code: "SLM_ERR_MEMORY" });
+        await assert.rejects(Slm.load(Buffer.alloc(4096, 1), { threads: 3 }),
+                             { code: "SLM_ERR_MAGIC" });
+    });
+}
 
 await test("a number of threads that cannot be is refused", async () => {
     for (const threads of [0, 65, 1.5, "2", null]) {

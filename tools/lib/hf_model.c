@@ -334,9 +334,10 @@ static void note_dtype(const hf_model *m, notes *w)
 /* ---- Tokenizer ------------------------------------------------------------------------------- */
 
 /* chat_template.jinja, where newer folders keep the template, takes its place in the text of
- * tokenizer_config.json. *config is replaced (malloc'd). */
+ * tokenizer_config.json; a different one that stands there is told of. *config is replaced
+ * (malloc'd). */
 static int insert_template(char **config, size_t *n_config, const char *template, size_t n_template,
-                           failure *f)
+                           notes *w, failure *f)
 {
     json_t *root = NULL;
     int code = EXIT_OK;
@@ -352,6 +353,11 @@ static int insert_template(char **config, size_t *n_config, const char *template
     if (!value) {
         json_decref(root);
         return fail(f, EXIT_INPUT, "chat_template.jinja: not UTF-8 text");
+    }
+    const json_t *other = json_object_get(root, "chat_template");
+    if (other && !json_is_null(other) && !json_equal(other, value)) {
+        note(w, "tokenizer_config.json: chat_template is not that of chat_template.jinja, which "
+                "counts");
     }
     int failed = json_object_set_new(root, "chat_template", value);
     char *merged = failed ? NULL : json_in_text(root);
@@ -383,7 +389,7 @@ static int read_tokenizer(hf_model *m, const char *folder, notes *w, failure *f)
         code = hf_read_text(m, folder, "chat_template.jinja", false, &template, &n_template, f);
     }
     if (code == EXIT_OK && template) {
-        code = insert_template(&config, &n_config, template, n_template, f);
+        code = insert_template(&config, &n_config, template, n_template, w, f);
     }
     if (code == EXIT_OK) {
         tokenizer_hints hints = {.n_vocab = c->n_vocab,

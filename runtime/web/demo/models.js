@@ -237,11 +237,11 @@ async function showQuality(manifest) {
     const held = model.quality;
     const m = held ?? (manifest ? await readManifest(manifest).catch(() => null) : null);
     show("quality", true);
+    show("gate-table", Array.isArray(m?.gates));
     if (!m || !Array.isArray(m.gates)) {
         $("quality-summary").textContent = "Quality: no manifest";
         $("quality-text").textContent = "Nothing is known of how good this model is. slm-eval " +
             "gate measures one and writes its manifest.";
-        $("gates").replaceChildren();
         return;
     }
     const against = m.baseline ? `, against ${m.baseline.name}` : "";
