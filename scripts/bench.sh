@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Measures side by side with other engines and writes docs/benchmarks.md: llama.cpp natively,
-# through node-llama-cpp, and wllama in headless Chromium. Both come from the npm registry into
-# build/bench, at the versions that scripts/bench/package.json names; nothing else of this project
-# needs them.
+# through node-llama-cpp, and wllama in headless Chromium. npm installs both into build/bench, at
+# the versions that scripts/bench/package.json names; nothing else of this project needs them.
 #
-#     scripts/bench.sh [native|browser]...
+#     scripts/bench.sh [native|browser|visit]...
 #
-# What is measured can be narrowed: SHAPES="smollm2-135m", TYPES="Q4_K_M", THREADS=1,2, ROUNDS=5;
-# BROWSER_SHAPES, BROWSER_TYPES, BROWSER_THREADS, BROWSER_ROUNDS. What was measured before stays in
-# the report until it is measured again or build/bench/results is removed.
+# native: tokens per second beside llama.cpp; browser: beside wllama; visit: what the visitor of a
+# page waits for, beside wllama. What is measured can be narrowed: SHAPES="smollm2-135m",
+# TYPES="Q4_K_M", THREADS=1,2, ROUNDS=5; BROWSER_SHAPES, BROWSER_TYPES, BROWSER_THREADS,
+# BROWSER_ROUNDS, which visit takes too. What was measured before stays in the report until it is
+# measured again or build/bench/results is removed.
 set -eu
 cd "$(dirname "$0")/.."
 work=build/bench
@@ -18,7 +19,7 @@ types=${TYPES:-Q4_K_M Q5_K_M Q6_K Q8_0}
 browser_shapes=${BROWSER_SHAPES:-smollm2-135m}
 browser_types=${BROWSER_TYPES:-Q4_K_M Q8_0}
 parts=("$@")
-[ "${#parts[@]}" -gt 0 ] || parts=(native browser)
+[ "${#parts[@]}" -gt 0 ] || parts=(native browser visit)
 status=0
 
 install() {
@@ -44,7 +45,7 @@ for part in "${parts[@]}"; do
             done
         done
         ;;
-    browser)
+    browser | visit)
         if ! browser=$(command -v chromium || command -v chromium-browser ||
             command -v google-chrome); then
             echo "bench: no Chromium; wllama is left out" >&2
@@ -52,14 +53,14 @@ for part in "${parts[@]}"; do
         fi
         for shape in $browser_shapes; do
             for type in $browser_types; do
-                node scripts/bench/browser.mjs "$work" "$bin" "$shape" "$type" \
+                node "scripts/bench/$part.mjs" "$work" "$bin" "$shape" "$type" \
                     --browser "$browser" --threads "${BROWSER_THREADS:-1,2}" \
                     --rounds "${BROWSER_ROUNDS:-3}" || status=1
             done
         done
         ;;
     *)
-        echo "bench: '$part' is neither native nor browser" >&2
+        echo "bench: '$part' is not native, browser or visit" >&2
         exit 2
         ;;
     esac

@@ -4,16 +4,13 @@
 //
 // As native.mjs; the results go into WORK/results/browser-SHAPE-TYPE-THREADS.json. dist/ must be
 // there. Decoding is measured behind the prompt.
-import { spawn } from "node:child_process";
 import fs from "node:fs";
-import http from "node:http";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { makeModels, run } from "./models.mjs";
+import { openBrowser, servePages, wllamaFolder } from "./pages.mjs";
 import { machine, ratios, summary } from "./statistics.mjs";
 
-const here = path.dirname(fileURLToPath(import.meta.url));
 const { values: o, positionals: [work, bin, shape, type] } = parseArgs({
     allowPositionals: true,
     options: { threads: { type: "string", default: "1" }, rounds: { type: "string", default: "3" },
@@ -21,70 +18,6 @@ const { values: o, positionals: [work, bin, shape, type] } = parseArgs({
                browser: { type: "string", default: "chromium" } },
 });
 const LIMIT_MS = 600000; // of one order
-const wllama = path.join(work, "node_modules/@wllama/wllama");
-const TYPES = { ".js": "text/javascript", ".mjs": "text/javascript", ".html": "text/html",
-                ".wasm": "application/wasm" };
-
-// ---- What the page gets -------------------------------------------------------------------------
-
-// The page asks for orders one after another and posts what came of each.
-function serve(files) {
-    const places = { "/": path.join(here, "page.html"), "/model.slm": files.slm,
-                     "/model.gguf": files.gguf };
-    const find = (url) => places[url] ?? (
-        url.startsWith("/wllama/") ? path.join(wllama, "esm", url.slice(8))
-                                   : path.join(here, "../../dist", url.slice(1)));
-    let next, posted;
-    const server = http.createServer((request, response) => {
-        const url = request.url.split("?")[0].replaceAll("..", "");
-        // Threads need a page that is isolated from others.
-        response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
-        response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
-        if (url === "/order") {
-            next = response;
-            server.emit("idle");
-        } else if (request.method === "POST") {
-            let body = "";
-            request.on("data", (piece) => { body += piece; });
-            request.on("end", () => { response.end(); posted(JSON.parse(body)); });
-        } else if (fs.existsSync(find(url))) {
-            const file = find(url);
-            response.writeHead(200, { "Content-Length": fs.statSync(file).size, "Content-Type":
-                                      TYPES[path.extname(file)] ?? "application/octet-stream" });
-            fs.createReadStream(file).pipe(response);
-        } else {
-            response.writeHead(404).end();
-        }
-    });
-    const order = async (what) => {
-        if (!next) {
-            await new Promise((resolve) => { server.once("idle", resolve); });
-        }
-        let timer;
-        const answer = await new Promise((resolve, reject) => {
-            posted = resolve;
-            next.end(JSON.stringify(what));
-            next = null;
-            timer = setTimeout(() => reject(new Error(`${what.engine}: no answer in ${LIMIT_MS} ` +
-                                                      "ms")), LIMIT_MS);
-        }).finally(() => clearTimeout(timer));
-        if (answer.error) {
-            throw new Error(`${what.engine}: ${answer.error}`);
-        }
-        return answer;
-    };
-    return new Promise((resolve) => {
-        server.listen(0, "127.0.0.1", () => resolve({ server, order }));
-    });
-}
-
-function visit(port, profile) {
-    return spawn(o.browser, [
-        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", `--user-data-dir=${profile}`, `http://127.0.0.1:${port}/`,
-    ], { stdio: "ignore", detached: true });
-}
 
 // ---- In turns -----------------------------------------------------------------------------------
 
@@ -98,10 +31,24 @@ function native(slm, { prompt, gen, threads }) {
     return { prefill: of("prefill", 0), decode: of("decode", prompt) };
 }
 
-async function compare(order, files, threads) {
+// What an engine in the page does.
+function order(page, engine, action, task) {
+    let timer;
+    const late = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`${engine}: no answer in ${LIMIT_MS} ms`)),
+                           LIMIT_MS);
+    });
+    const done = page.evaluate(([e, a, t]) => globalThis.engines[e][a](t), [engine, action, task]);
+    return Promise.race([done, late]).finally(() => clearTimeout(timer));
+}
+
+async function compare(page, files, threads) {
     const task = { prompt: Number(o.prompt), gen: Number(o.gen), threads };
-    const about = { ours: await order({ engine: "slm", action: "load", ...task }),
-                    peer: await order({ engine: "wllama", action: "load", ...task }) };
+    const load = { threads, context: task.prompt + task.gen + 16, cache: false };
+    await order(page, "slm", "load", load);
+    await order(page, "wllama", "load", load);
+    const about = { ours: await order(page, "slm", "about"),
+                    peer: await order(page, "wllama", "about") };
     const rates = Object.fromEntries(["ours", "peer", "avx2"].map(
         (who) => [who, { prefill: [], decode: [] }]));
     const add = (who, answer) => {
@@ -109,8 +56,8 @@ async function compare(order, files, threads) {
         rates[who].decode.push(answer.decode);
     };
     for (let i = 0; i < Number(o.rounds); i++) {
-        add("ours", await order({ engine: "slm", action: "run", ...task }));
-        add("peer", await order({ engine: "wllama", action: "run", ...task }));
+        add("ours", await order(page, "slm", "run", task));
+        add("peer", await order(page, "wllama", "run", task));
         if (process.arch === "x64") {
             add("avx2", native(files.slm, task));
         }
@@ -118,7 +65,7 @@ async function compare(order, files, threads) {
     const result = { part: "browser", shape, type, ...task, machine: machine(), about,
                      browser: run(o.browser, ["--version"]).trim(),
                      peer_release: `wllama ${JSON.parse(fs.readFileSync(
-                         path.join(wllama, "package.json"))).version}`,
+                         path.join(wllamaFolder(work), "package.json"))).version}`,
                      ...JSON.parse(fs.readFileSync(files.facts)) };
     for (const kind of ["prefill", "decode"]) {
         const ratio = ratios(rates.ours[kind], rates.peer[kind]);
@@ -140,17 +87,19 @@ async function compare(order, files, threads) {
 
 const files = makeModels(work, bin, shape, type);
 for (const threads of o.threads.split(",").map(Number)) {
-    const { server, order } = await serve(files);
-    const profile = fs.mkdtempSync(path.join(work, "profile-"));
-    const child = visit(server.address().port, profile);
+    const server = await servePages(work, files);
+    const profile = fs.mkdtempSync(path.join(path.resolve(work), "profile-"));
+    const browser = await openBrowser(work, o.browser, profile);
     try {
-        await compare(order, files, threads);
+        const page = await browser.newPage();
+        await page.goto(server.address);
+        await page.waitForFunction(() => globalThis.engines);
+        await compare(page, files, threads);
     } catch (error) {
         console.error(`${shape} ${type} ${threads} threads: ${error.message}`);
         process.exitCode = 1;
     } finally {
-        process.kill(-child.pid, "SIGKILL"); // the browser and its own processes
-        server.closeAllConnections();
+        await browser.close();
         server.close();
         fs.rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
     }

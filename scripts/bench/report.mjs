@@ -1,4 +1,4 @@
-// report.mjs - the results of native.mjs and browser.mjs -> docs/benchmarks.md, on stdout.
+// report.mjs - what native.mjs, browser.mjs, visit.mjs measured -> docs/benchmarks.md, on stdout.
 //
 //     node report.mjs FOLDER
 import fs from "node:fs";
@@ -9,6 +9,7 @@ const results = fs.readdirSync(folder).filter((name) => name.endsWith(".json")).
     .map((name) => JSON.parse(fs.readFileSync(path.join(folder, name))));
 const native = results.filter((r) => r.part === "native");
 const browser = results.filter((r) => r.part === "browser");
+const visits = results.filter((r) => r.part === "visit");
 
 const unique = (values) => [...new Set(values)].join("; ");
 const digits = (value) => (value >= 100 ? value.toFixed(0)
@@ -103,11 +104,45 @@ ${table(["shape", "type", "threads", "kernels", "measured", "slm", "wllama", "ra
 `;
 }
 
+function visitPart() {
+    const scaled = (s, by) => ({ median: s.median / by, low: s.low / by, high: s.high / by });
+    const to = (n) => `visit, prompt of ${n}: s to the first token`;
+    const row = (r, what, name, by) => [
+        r.shape, r.type, r.threads, name, spread(scaled(r[what].ours, by)),
+        spread(scaled(r[what].peer, by)), ratio(r[what].ratio)];
+    const rows = visits.flatMap((r) => [
+        row(r, "cold", `first ${to(r.short)}`, 1000),
+        row(r, "cached", `next ${to(r.short)}`, 1000),
+        row(r, "prompted", `next ${to(r.prompt)}`, 1000),
+        row(r, "memory", "memory at the peak, MB", 1e6)]);
+    const total = (code, of) => Object.values(code).reduce((sum, file) => sum + file[of], 0);
+    const code = visits[visits.length - 1].code;
+    const codeRows = [["slm", code.ours], ["wllama", code.peer]].map(([name, files]) => [
+        name, Object.keys(files).map((file) => path.basename(file)).join(", "),
+        total(files, "bytes"), total(files, "gzipped"),
+        `${(total(files, "gzipped") / total(code.ours, "gzipped")).toFixed(1)}`]);
+    return `## A visitor of a page, beside wllama
+
+${where(visits)} ${unique(visits.map((r) => r.browser))}, headless, page isolated;
+${unique(visits.map((r) => r.peer_release))}. Page, code and weights come from a server on the same
+machine. Times run from the moment when the page is asked for; at the next visit, in a
+browser started anew, the weights come from the engine's own cache. Memory is the high-water mark of
+resident memory of the page's process, less that of a page without an engine
+(${unique(visits.map((r) => (r.empty.median / 1e6).toFixed(0)))} MB). Ratios are wllama's over ours.
+
+${table(["shape", "type", "threads", "measured", "slm", "wllama", "ratio"], rows)}
+
+What a visitor fetches beside the weights:
+
+${table(["", "files", "bytes", "gzipped", "ratio"], codeRows)}
+`;
+}
+
 process.stdout.write(`# Benchmarks
 
 Written by \`make bench\`, which measures again on your machine. Models are synthetic: random
 weights at the shapes of published models (\`slm-bench --synthetic\`), since speed does not depend
 on values. Decoding includes choosing the likeliest token.
 
-${native.length ? nativePart() : ""}
-${browser.length ? browserPart() : ""}`.replace(/\n+$/, "\n"));
+${[[native, nativePart], [browser, browserPart], [visits, visitPart]]
+    .filter(([list]) => list.length).map(([, part]) => part()).join("\n")}`.replace(/\n+$/, "\n"));
