@@ -170,7 +170,8 @@ round_trip() { # MODEL.gguf
 
 @test "there and back, and as tokenizer.json: pre-tokenizers that are compiled" {
     local text="They're the 2024 others: \$3,14; naïve THE end...  l'été 世界 a\n\n  b" name
-    for name in gpt-2 deepseek-llm deepseek-v3 falcon gpt-4o tekken bloom viking qwen35; do
+    for name in gpt-2 deepseek-llm deepseek-v3 falcon gpt-4o tekken bloom viking qwen35 hunyuan \
+        default chameleon exaone-moe laguna spark2_5 ufakzeka youtu; do
         make_case "pre-$name"
         "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/a.slm" --force -q
         "$SLM_BIN/slm-convert" "$at/a.slm" --to gguf -o "$at/b.gguf" --force -q
@@ -192,6 +193,42 @@ round_trip() { # MODEL.gguf
     run -2 "$SLM_BIN/slm-convert" "$at/m.slm" --to gguf -o "$at/m.gguf" # exists
     run -3 "$SLM_BIN/slm-convert" "$at/m.gguf" --to gguf -o "$at/no.gguf"
     [ ! -e "$at/no.gguf" ]
+}
+
+@test "--to gguf: what GGUF cannot say of a tokenizer is refused or said" {
+    cp -r evals/models/tinystories-2.6m "$at/m"
+    export_with() { # PYTHON that changes t, a tokenizer.json
+        python3 - "$at/m/tokenizer.json" "$1" <<'PY'
+import json, sys
+t = json.load(open("evals/models/tinystories-2.6m/tokenizer.json"))
+bytes_ = [f"<0x{i:02X}>" for i in range(256)]
+def marks(scheme, fallback):
+    fill = [f"f{i}" for i in range(1024 - 258)]
+    vocab = {w: i for i, w in enumerate(["<|endoftext|>", "\u2581"] + bytes_ + fill)}
+    t["model"].update(vocab=vocab, merges=[], byte_fallback=fallback)
+    t["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "split": False,
+                          "prepend_scheme": scheme}
+    t["decoder"] = t["pre_tokenizer"]
+exec(sys.argv[2])
+json.dump(t, open(sys.argv[1], "w"))
+PY
+        "$SLM_BIN/slm-convert" "$at/m" -o "$at/m.slm" --force -q
+        run "$SLM_BIN/slm-convert" "$at/m.slm" --to gguf -o "$at/m.gguf" --force
+    }
+    export_with 'pass'
+    [ "$status" -eq 0 ] && [[ "$output" != *"cannot say"* && "$output" != *"readers of GGUF"* ]]
+    export_with 't["pre_tokenizer"]["add_prefix_space"] = True'
+    [ "$status" -eq 3 ] && [[ "$output" == *"puts a space before a text"* ]]
+    export_with 't["normalizer"] = {"type": "NFC"}'
+    [ "$status" -eq 0 ] && [[ "$output" == *"normalization form C first, which GGUF cannot"* ]]
+    export_with 't["added_tokens"][0]["rstrip"] = True'
+    [ "$status" -eq 0 ] && [[ "$output" == *"1 added tokens take white space"* ]]
+    export_with 'marks("first", True)'
+    [ "$status" -eq 0 ] && [[ "$output" == *"before those that begin the text"* ]]
+    [[ "$output" != *"no byte tokens"* ]]
+    export_with 'marks("always", False)'
+    [ "$status" -eq 0 ] && [[ "$output" == *"do not begin with a space themselves"* ]]
+    [[ "$output" == *"there are no byte tokens"* ]]
 }
 
 @test "--to gguf: short super-blocks have no place there" {

@@ -287,8 +287,14 @@ static bool put_scores(exporting *e)
     return exact;
 }
 
-/* The first name of a compiled pre-tokenizer's kind; "": there is none. */
-static int name_program(const uint8_t *payload, bool direct, char name[PRE_NAME], failure *f)
+/* What is told of a pre-tokenizer, and whether its name says that text is brought into form C. */
+typedef struct pre_words {
+    char name[PRE_NAME]; /* "": there is none */
+    bool nfc;
+} pre_words;
+
+/* The first name of a compiled pre-tokenizer's kind. */
+static int name_program(const uint8_t *payload, bool direct, pre_words *words, failure *f)
 {
     const pre_kind *kind = NULL;
     tokenizer_view v;
@@ -297,14 +303,15 @@ static int name_program(const uint8_t *payload, bool direct, char name[PRE_NAME]
     tokenizer_view_close(&v);
     size_t n = kind ? strcspn(kind->names + 1, " ") : 0;
     if (n < PRE_NAME && kind && (direct || !kind->ignore_merges)) {
-        memcpy(name, kind->names + 1, n);
-        name[n] = 0;
+        memcpy(words->name, kind->names + 1, n);
+        words->name[n] = 0;
+        words->nfc = kind->nfc;
     }
     return code;
 }
 
-/* What tokenizer.ggml.pre says; "": it has no word for it. */
-static int pre_name(const slm_tokenizer *t, const uint8_t *payload, char name[PRE_NAME], failure *f)
+/* What tokenizer.ggml.pre says. */
+static int pre_name(const slm_tokenizer *t, const uint8_t *payload, pre_words *words, failure *f)
 {
     bool direct = true; /* every token at once: ignore_merges */
     for (uint32_t i = 0; i < t->n_tokens; i++) {
@@ -312,30 +319,71 @@ static int pre_name(const slm_tokenizer *t, const uint8_t *payload, char name[PR
     }
     const char *known = t->pre == PRE_GPT2     ? "gpt-2"
                         : t->pre == PRE_LLAMA3 ? (direct ? "llama-bpe" : "dbrx")
-                        : t->pre == PRE_QWEN2  ? "qwen2"
+                        : t->pre == PRE_QWEN2  ? (t->flags & TOK_NFC ? "qwen2" : "hunyuan")
                         : t->pre == PRE_DIGITS ? "smollm"
                                                : "";
-    memcpy(name, known, strlen(known) + 1);
-    return t->pre == PRE_PROGRAM ? name_program(payload, direct, name, f) : EXIT_OK;
+    memcpy(words->name, known, strlen(known) + 1);
+    words->nfc = t->pre == PRE_QWEN2;
+    return t->pre == PRE_PROGRAM ? name_program(payload, direct, words, f) : EXIT_OK;
+}
+
+/* Tells of what GGUF has no words for: whoever reads the file does it otherwise. */
+static void note_lost(const exporting *e, const char *path, bool spm, const pre_words *words,
+                      notes *w)
+{
+    const slm_tokenizer *t = e->t;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->added[0].n + t->added[1].n; i++) {
+        const added_table *a = &t->added[i >= t->added[0].n];
+        uint32_t at = i >= t->added[0].n ? i - t->added[0].n : i;
+        n += (load_u16(a->entries + 8 * (size_t)at + 6) & ~(uint32_t)ADDED_CONTROL) != 0;
+    }
+    if (n != 0) {
+        note(w,
+             "%s: %u added tokens take white space or do not stand inside words, which GGUF cannot "
+             "say",
+             path, n);
+    }
+    if (t->flags & TOK_NFC && !words->nfc) {
+        note(w, "%s: text is brought into normalization form C first, which GGUF cannot say", path);
+    }
+    if (spm && t->prefix > PREFIX_ALWAYS) {
+        note(w,
+             "%s: U+2581 is put before fewer pieces of text than readers of GGUF do: before those "
+             "that %s",
+             path,
+             t->prefix == PREFIX_FIRST ? "begin the text" : "do not begin with a space themselves");
+    }
+    if (spm && !(t->flags & TOK_BYTE_FALLBACK)) {
+        note(w, "%s: there are no byte tokens: llama.cpp gives up at a character without a token",
+             path);
+    }
 }
 
 static int put_kind(exporting *e, const char *path, const uint8_t *payload, notes *w, failure *f)
 {
     const slm_tokenizer *t = e->t;
     bool spm = (t->flags & TOK_MARK_SPACES) && t->pre == PRE_NONE;
-    char pre[PRE_NAME] = "";
-    int code = t->flags & TOK_BYTE_LEVEL ? pre_name(t, payload, pre, f) : EXIT_OK;
+    pre_words pre = {0};
+    int code = t->flags & TOK_BYTE_LEVEL ? pre_name(t, payload, &pre, f) : EXIT_OK;
     if (code != EXIT_OK) {
         return code;
     }
-    if (!spm && !*pre) {
+    if (!spm && t->prefix != PREFIX_NONE) {
+        return fail(f, EXIT_INPUT,
+                    "%s: its tokenizer puts a space before a text, which GGUF cannot say; "
+                    "--no-tokenizer writes the weights alone",
+                    path);
+    }
+    if (!spm && !pre.name[0]) {
         return fail(f, EXIT_INPUT,
                     "%s: GGUF has no name for this kind of tokenizer; --no-tokenizer writes the "
                     "weights alone",
                     path);
     }
     gguf_key_string(e->k, "tokenizer.ggml.model", spm ? "llama" : "gpt2");
-    gguf_key_string(e->k, "tokenizer.ggml.pre", spm ? "default" : pre);
+    gguf_key_string(e->k, "tokenizer.ggml.pre", spm ? "default" : pre.name);
+    note_lost(e, path, spm, &pre, w);
     put_tokens(e);
     if (spm) {
         gguf_key_bool(e->k, "tokenizer.ggml.add_space_prefix", t->prefix != PREFIX_NONE);
