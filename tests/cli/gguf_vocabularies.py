@@ -65,6 +65,18 @@ def spm(added, name=None, ids=True):
     return pairs
 
 
+def gemma4():
+    """Pieces with merges instead of scores."""
+    pairs = spm([("ththe", NORMAL), ("\n\n", NORMAL), ("<end_of_turn>", USER), ("\t\t", USER)])
+    del pairs["tokenizer.ggml.scores"]
+    pairs["tokenizer.ggml.model"] = (STRING, "gemma4")
+    pairs["tokenizer.ggml.merges"] = (ARRAY, (STRING, ["t h", "th e", f"{MARK} {MARK}", "th the",
+                                                       f"{MARK} the", "\n \n"]))
+    pairs["tokenizer.ggml.tokens"][1][1].append("\n")
+    pairs["tokenizer.ggml.token_type"][1][1].append(NORMAL)
+    return pairs
+
+
 CHAT = [("<|im_start|>", USER), ("<|im_end|>", USER), ("</s>", NORMAL), ("<mask>", CONTROL),
         ("[MASK]", CONTROL), ("<extra>", USER)]
 TURNS = [("<|user|>", CONTROL), ("<|end|>", CONTROL), ("<|endoftext|>", CONTROL)]
@@ -80,6 +92,7 @@ FILES = {
     "phi-3": spm(TURNS, "phi3-tiny"),
     "not-phi": spm(TURNS, "phi 4"),
     "no-ids": spm([("</turn>", USER)], ids=False),
+    "gemma4": gemma4(),
     "chameleon": bpe("chameleon", CHAT), "exaone-moe": bpe("exaone-moe", CHAT),
     "spark2_5": bpe("spark2_5", CHAT), "laguna": bpe("laguna", CHAT),
     "ufakzeka": bpe("ufakzeka", CHAT), "hy_v4": bpe("hy_v4", CHAT),

@@ -157,6 +157,12 @@ const pre_kind *gguf_pre_find(const char *name, size_t n)
     return NULL;
 }
 
+const pre_kind *gguf_pre_gemma4(void)
+{
+    static const pre_kind gemma4 = {.names = " ", .add_bos = true, .force_bos = true};
+    return &gemma4;
+}
+
 static int compile(const pre_kind *kind, uint8_t **program, uint64_t *n_program, failure *f)
 {
     split_stage stages[MAX_SPLITS];

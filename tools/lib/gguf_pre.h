@@ -17,11 +17,15 @@ typedef struct pre_kind {
     const char *splits[MAX_SPLITS]; /* expressions, applied one after the other; NULL ends them */
     bool gpt2;                      /* then GPT-2's own */
     bool nfc, ignore_merges, add_bos;
+    bool force_bos;     /* whatever the file says */
     const char *lstrip; /* a token that takes the white space before it, or NULL */
 } pre_kind;
 
 /* NULL: no such name. */
 const pre_kind *gguf_pre_find(const char *name, size_t n);
+
+/* That of files whose tokenizer.ggml.model is "gemma4". */
+const pre_kind *gguf_pre_gemma4(void);
 
 /* The kind whose expressions are compiled to this program; NULL: none. Errors: EXIT_RESOURCE. */
 int gguf_pre_of_program(const uint8_t *program, uint64_t n_program, const pre_kind **kind,

@@ -46,7 +46,9 @@ typedef struct vocabulary {
     merge *merges;
     uint64_t n_merges, room;
     uint8_t *ties; /* a bit per merge: it has the score of the one before; NULL: none has */
-    bool spm, has_bytes;
+    bool spm;      /* scores instead of merges */
+    bool marks;    /* U+2581 for spaces, and nothing cuts */
+    bool has_bytes;
     bool named_control; /* a normal token was made a control token for its name */
     int32_t unknown;
     char *text; /* of one token, NUL-terminated */
@@ -280,9 +282,9 @@ static void write_replace(json_out *j, const char *from, const char *to)
     json_object_end(j);
 }
 
-static int write_spm_steps(vocabulary *v, json_out *j)
+static int write_mark_steps(vocabulary *v, json_out *j)
 {
-    bool prefix = true, squeeze = false;
+    bool prefix = v->spm, squeeze = false;
     int code = gguf_get_bool(v->g, "tokenizer.ggml.add_space_prefix", &prefix, NULL, v->f);
     code =
         code ? code
@@ -485,7 +487,7 @@ static int write_model(vocabulary *v, const pre_kind *kind, json_out *j)
     int code = EXIT_OK;
     json_object(j, "model");
     json_string(j, "type", "BPE");
-    if (v->spm) {
+    if (v->marks) {
         json_bool(j, "byte_fallback", v->has_bytes);
         json_bool(j, "fuse_unk", true);
         if (v->unknown >= 0) {
@@ -515,8 +517,8 @@ static int write_tokenizer(vocabulary *v, const pre_kind *kind, char **text, siz
     json_object(&j, NULL);
     json_string(&j, "version", "1.0");
     code = write_added(v, kind, &j);
-    if (code == EXIT_OK && v->spm) {
-        code = write_spm_steps(v, &j);
+    if (code == EXIT_OK && v->marks) {
+        code = write_mark_steps(v, &j);
     } else if (code == EXIT_OK) {
         write_bpe_steps(&j, kind);
     }
@@ -545,6 +547,7 @@ static int write_config(vocabulary *v, const pre_kind *kind, char **text, size_t
     json_out j;
     json_begin(&j, stream, true);
     json_object(&j, NULL);
+    bos = bos || (kind && kind->force_bos);
     json_bool(&j, "add_bos_token", bos && v->config->bos_id >= 0);
     json_bool(&j, "add_eos_token", eos && v->config->n_stop_ids != 0);
     if (has_chat) {
@@ -563,16 +566,21 @@ static int find_kind(vocabulary *v, const pre_kind **kind)
     if (code != EXIT_OK) {
         return code;
     }
-    v->spm = model.n_bytes == 5 && memcmp(model.text, "llama", 5) == 0;
+    v->spm = is_text(model, "llama");
+    v->marks = v->spm || is_text(model, "gemma4");
     if (v->spm) {
         return EXIT_OK;
     }
-    if (model.n_bytes == 4 && memcmp(model.text, "gpt2", 4) == 0) {
+    if (v->marks) { /* the one model of its kind: whatever tokenizer.ggml.pre says */
+        *kind = gguf_pre_gemma4();
+        return EXIT_OK;
+    }
+    if (is_text(model, "gpt2")) {
         return find_pre(v, kind);
     }
     return fail(v->f, EXIT_INPUT,
-                "%s: tokenizer.ggml.model \"%.*s\" is not supported (supported: gpt2, llama); "
-                "--no-tokenizer converts the weights alone",
+                "%s: tokenizer.ggml.model \"%.*s\" is not supported (supported: gpt2, llama, "
+                "gemma4); --no-tokenizer converts the weights alone",
                 v->g->name, (int)(model.n_bytes < 40 ? model.n_bytes : 40), model.text);
 }
 
