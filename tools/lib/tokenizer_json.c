@@ -440,12 +440,20 @@ static int split_merge(const tokenizer_build *b, size_t rank, json_t *merge, con
     return EXIT_OK;
 }
 
+static bool is_control(const tokenizer_build *b, const json_t *id)
+{
+    return id && (b->tokens[json_integer_value(id)].kind & TOKEN_KIND_MASK) == TOKEN_CONTROL;
+}
+
+/* *kept: false if a control token takes part. Text of that token is found as one before anything
+ * merges, and what is not looked for there must not become one. */
 static int read_merge(const tokenizer_build *b, size_t rank, json_t *merge, uint32_t ids[2],
-                      failure *f)
+                      bool *kept, failure *f)
 {
     const char *parts[2];
     size_t n[2];
     int code = split_merge(b, rank, merge, parts, n, f);
+    *kept = true;
     for (size_t i = 0; code == EXIT_OK && i < 2; i++) {
         json_t *id = json_object_getn(b->vocab, parts[i], n[i]);
         if (!id) {
@@ -454,7 +462,8 @@ static int read_merge(const tokenizer_build *b, size_t rank, json_t *merge, uint
                         rank, n[i] < 64 ? (int)n[i] : 64, parts[i]);
         }
         ids[i] = (uint32_t)json_integer_value(id);
-        if (!(b->tokens[ids[i]].kind & TOKEN_MERGES)) {
+        *kept = *kept && !is_control(b, id);
+        if (*kept && !(b->tokens[ids[i]].kind & TOKEN_MERGES)) {
             return fail(f, EXIT_INPUT, "%s: merge %zu names \"%.*s\", which no text can contain",
                         b->name, rank, n[i] < 64 ? (int)n[i] : 64, parts[i]);
         }
@@ -467,7 +476,8 @@ static int read_merge(const tokenizer_build *b, size_t rank, json_t *merge, uint
         memcpy(joined, parts[0], n[0]);
         memcpy(joined + n[0], parts[1], n[1]);
         json_t *id = json_object_getn(b->vocab, joined, n[0] + n[1]);
-        if (!id || !(b->tokens[json_integer_value(id)].kind & TOKEN_MERGES)) {
+        *kept = *kept && !is_control(b, id);
+        if (!id || (*kept && !(b->tokens[json_integer_value(id)].kind & TOKEN_MERGES))) {
             return fail(f, EXIT_INPUT,
                         "%s: merge %zu makes \"%.*s\", which is not in the vocabulary", b->name,
                         rank, n[0] + n[1] < 64 ? (int)(n[0] + n[1]) : 64, joined);
@@ -527,12 +537,17 @@ static int read_merges(tokenizer_build *b, json_t *model, failure *f)
         return fail(f, EXIT_RESOURCE, "%s: no memory", b->name);
     }
     for (size_t i = 0; i < n; i++) {
-        int code = read_merge(b, i, json_array_get(list, i), b->merges + 2 * i, f);
+        bool kept;
+        int code = read_merge(b, i, json_array_get(list, i), b->merges + 2 * (size_t)b->n_merges,
+                              &kept, f);
         if (code != EXIT_OK) {
             return code;
         }
+        b->n_merges += kept;
     }
-    b->n_merges = (uint32_t)n;
+    if (b->n_merges != n) {
+        build_warn(b, "%zu merges make or use control tokens: they are left out", n - b->n_merges);
+    }
     return drop_repeated(b, f);
 }
 

@@ -109,6 +109,8 @@ const TOKENIZERS = {
     vocab: { ...BYTES.vocab, 'Ġcab': 100, 'dd': 101 } }),
   'bytes, unknown': byteLevel(bytes(), {}, { unk_token: '<u>' }, [U]),
   'bytes, unknown, fused': byteLevel(bytes(), {}, { unk_token: '<u>', fuse_unk: true }, [U]),
+  'bytes, merges that make control tokens': byteLevel(bytes(), {}, { unk_token: '<u>' }, [U,
+    { content: 'ab', special: true }, { content: 'xyz', special: true }]),
   'bytes, BOS': byteLevel(bytes(), { post_processor: template('<s>', 'A') }, {}, [S]),
   'bytes, EOS': byteLevel(bytes(), { post_processor: template('A', '</s>') }, {}, [S, E]),
   'bytes, both': byteLevel(bytes(), { post_processor: { type: 'Sequence', processors: [bytes(),
