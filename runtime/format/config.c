@@ -21,7 +21,13 @@ typedef struct field {
 
 /* Keys are pinned and ascend. Limits keep every product of two shapes far from overflow; they are
  * wide of any model that fits this runtime. */
-enum { KEY_STOP_IDS = 33, KEY_LAYER_FLAGS = 80, KEY_SKIPPABLE = 0x8000, MAX_WIDTH = 1 << 20 };
+enum {
+    KEY_ROPE_DIVISORS = 22,
+    KEY_STOP_IDS = 33,
+    KEY_LAYER_FLAGS = 80,
+    KEY_SKIPPABLE = 0x8000,
+    MAX_WIDTH = 1 << 20
+};
 static const field FIELDS[] = {
     {1, FIELD_U32, true, AT(n_vocab), 1, 1 << 24, NAMED("n_vocab")},
     {2, FIELD_U32, true, AT(n_context), 1, 1 << 24, NAMED("n_context")},
@@ -33,11 +39,13 @@ static const field FIELDS[] = {
     {8, FIELD_U32, true, AT(d_ff), 1, MAX_WIDTH, NAMED("d_ff")},
     {9, FIELD_F32, true, AT(norm_eps), 1e-20f, 1, NAMED("norm_eps")},
     {16, FIELD_F32, true, AT(rope_theta), 1, 1e12f, NAMED("rope_theta")},
-    {17, FIELD_U32, false, AT(rope_scaling), 0, SLM_ROPE_SCALING_LLAMA3, NAMED("rope_scaling")},
+    {17, FIELD_U32, false, AT(rope_scaling), 0, SLM_ROPE_SCALING_DIVISORS, NAMED("rope_scaling")},
     {18, FIELD_F32, false, AT(rope_factor), 1e-3f, 1e6f, NAMED("rope_factor")},
     {19, FIELD_F32, false, AT(rope_low_freq_factor), 1e-3f, 1e6f, NAMED("rope_low_freq_factor")},
     {20, FIELD_F32, false, AT(rope_high_freq_factor), 1e-3f, 1e6f, NAMED("rope_high_freq_factor")},
     {21, FIELD_U32, false, AT(rope_original_context), 0, 1 << 24, NAMED("rope_original_context")},
+    {KEY_ROPE_DIVISORS, FIELD_F32, false, AT(rope_divisors), 1e-3f, 1e6f, NAMED("rope_divisors")},
+    {23, FIELD_F32, false, AT(rope_magnitude), 1e-3f, 1e3f, NAMED("rope_magnitude")},
     {24, FIELD_U32, false, AT(qkv_bias), 0, 1, NAMED("qkv_bias")},
     {25, FIELD_U32, false, AT(qk_norm), 0, SLM_QK_NORM_ROW, NAMED("qk_norm")},
     {26, FIELD_U32, false, AT(tied_output), 0, 1, NAMED("tied_output")},
@@ -76,6 +84,7 @@ slm_config slm_config_default(void)
     c.rope_factor = 1;
     c.rope_low_freq_factor = 1;
     c.rope_high_freq_factor = 4;
+    c.rope_magnitude = 1;
     c.bos_id = -1;
     c.temperature = -1;
     c.pre_norm = 1;
@@ -111,19 +120,34 @@ static uint32_t value_of(const slm_config *c, const field *f, uint32_t index)
     return word;
 }
 
+/* Where the number of values of a list stands, or NULL. */
+static const uint32_t *list_count(const slm_config *c, const field *f)
+{
+    switch (f->key) {
+    case KEY_ROPE_DIVISORS: return &c->n_rope_divisors;
+    case KEY_STOP_IDS: return &c->n_stop_ids;
+    case KEY_LAYER_FLAGS: return &c->n_layer_flags;
+    default: return NULL;
+    }
+}
+
 static bool is_list(const field *f)
 {
-    return f->key == KEY_STOP_IDS || f->key == KEY_LAYER_FLAGS;
+    return f->key == KEY_ROPE_DIVISORS || f->key == KEY_STOP_IDS || f->key == KEY_LAYER_FLAGS;
 }
 
 static uint32_t count_of(const slm_config *c, const field *f)
 {
-    return f->key == KEY_STOP_IDS ? c->n_stop_ids : is_list(f) ? c->n_layer_flags : 1;
+    const uint32_t *count = list_count(c, f);
+    return count ? *count : 1;
 }
 
 static uint32_t max_count_of(const field *f)
 {
-    return f->key == KEY_STOP_IDS ? SLM_MAX_STOP_IDS : is_list(f) ? SLM_MAX_LAYERS : 1;
+    return f->key == KEY_ROPE_DIVISORS ? SLM_MAX_ROPE_PAIRS
+           : f->key == KEY_STOP_IDS    ? SLM_MAX_STOP_IDS
+           : is_list(f)                ? SLM_MAX_LAYERS
+                                       : 1;
 }
 
 static slm_status conflict(slm_error *error, const char *text)
@@ -145,6 +169,25 @@ static slm_status check_ids(const slm_config *c, slm_error *error)
                 return conflict(error, "a stop id stands in stop_ids twice");
             }
         }
+    }
+    return SLM_OK;
+}
+
+/* The numbers of a rope scaling must be there, and those of another must not. */
+static slm_status check_rope(const slm_config *c, slm_error *error)
+{
+    if (c->rope_scaling == SLM_ROPE_SCALING_LLAMA3 &&
+        (c->rope_original_context == 0 || c->rope_high_freq_factor <= c->rope_low_freq_factor)) {
+        return conflict(error, "llama3 rope scaling needs rope_original_context and "
+                               "rope_high_freq_factor > rope_low_freq_factor");
+    }
+    bool divided = c->rope_scaling == SLM_ROPE_SCALING_DIVISORS;
+    if (c->n_rope_divisors != (divided ? (c->rope_dim ? c->rope_dim : c->head_dim) / 2 : 0)) {
+        return conflict(error, "rope_divisors must have one number for each pair where "
+                               "rope_scaling is 3, and be absent elsewhere");
+    }
+    if (!divided && f32_bits(c->rope_magnitude) != f32_bits(1.0f)) {
+        return conflict(error, "rope_magnitude needs rope_scaling 3");
     }
     return SLM_OK;
 }
@@ -177,6 +220,9 @@ slm_status slm_config_check(const slm_config *c, slm_error *error)
     if (c->n_stop_ids > SLM_MAX_STOP_IDS) {
         return conflict(error, "more than 8 stop_ids");
     }
+    if (c->n_rope_divisors > SLM_MAX_ROPE_PAIRS) {
+        return conflict(error, "more than 512 rope_divisors");
+    }
     if (c->n_layer_flags != 0 && c->n_layer_flags != c->n_layers) {
         return conflict(error, "layer_flags must have one entry for each layer");
     }
@@ -199,15 +245,11 @@ slm_status slm_config_check(const slm_config *c, slm_error *error)
     if ((uint64_t)c->n_heads * c->head_dim > MAX_WIDTH) {
         return conflict(error, "n_heads * head_dim exceeds 2^20");
     }
-    if (c->rope_scaling == SLM_ROPE_SCALING_LLAMA3 &&
-        (c->rope_original_context == 0 || c->rope_high_freq_factor <= c->rope_low_freq_factor)) {
-        return conflict(error, "llama3 rope scaling needs rope_original_context and "
-                               "rope_high_freq_factor > rope_low_freq_factor");
-    }
     if (c->temperature < 0 && f32_bits(c->temperature) != f32_bits(-1.0f)) {
         return conflict(error, "temperature must be -1 (not given) or 0 and up");
     }
-    slm_status status = check_layers(c, error);
+    slm_status status = check_rope(c, error);
+    status = status == SLM_OK ? check_layers(c, error) : status;
     return status == SLM_OK ? check_ids(c, error) : status;
 }
 
@@ -237,7 +279,9 @@ static slm_status store_field(slm_config *c, const field *f, uint32_t type, uint
         uint32_t word = load_u32(values + 4 * (size_t)i);
         memcpy((uint8_t *)c + f->offset + 4 * (size_t)i, &word, 4);
     }
-    if (f->key == KEY_STOP_IDS) {
+    if (f->key == KEY_ROPE_DIVISORS) {
+        c->n_rope_divisors = count;
+    } else if (f->key == KEY_STOP_IDS) {
         c->n_stop_ids = count;
     } else if (f->key == KEY_LAYER_FLAGS) {
         c->n_layer_flags = count;

@@ -9,12 +9,19 @@
 
 #include "format/slm_file.h"
 
-enum { SLM_MAX_LAYERS = 1024, SLM_MAX_STOP_IDS = 8, SLM_CONFIG_MAX_BYTES = 8192 };
+enum {
+    SLM_MAX_LAYERS = 1024,
+    SLM_MAX_STOP_IDS = 8,
+    SLM_MAX_ROPE_PAIRS = 512,
+    SLM_CONFIG_MAX_BYTES = 8192
+};
 
 typedef enum slm_rope_scaling {
     SLM_ROPE_SCALING_NONE = 0,
     SLM_ROPE_SCALING_LINEAR = 1, /* positions divided by factor */
-    SLM_ROPE_SCALING_LLAMA3 = 2  /* per-frequency, Llama 3.1 model card */
+    SLM_ROPE_SCALING_LLAMA3 = 2, /* per-frequency, Llama 3.1 model card */
+    SLM_ROPE_SCALING_DIVISORS =
+        3 /* each frequency divided by a number of its own: YaRN, LongRoPE */
 } slm_rope_scaling;
 
 typedef enum slm_norm_kind {
@@ -57,6 +64,9 @@ typedef struct slm_config {
     uint32_t rope_scaling; /* slm_rope_scaling */
     float rope_factor, rope_low_freq_factor, rope_high_freq_factor;
     uint32_t rope_original_context;
+    uint32_t n_rope_divisors; /* with SLM_ROPE_SCALING_DIVISORS one for each pair, else 0 */
+    float rope_divisors[SLM_MAX_ROPE_PAIRS];
+    float rope_magnitude; /* multiplies cosines and sines; with that scaling alone */
     /* Which optional tensors the layers have. */
     uint32_t qkv_bias;    /* 0 or 1: attn_q.bias, attn_k.bias, attn_v.bias */
     uint32_t qk_norm;     /* slm_qk_norm: RMSNorm of q and k before rope */

@@ -158,6 +158,8 @@ static void embed_item(void *context, uint32_t t, uint32_t thread)
     }
     rotate_position(m->rope_frequency, m->rope_dim / 2, p->pos0 + t, f->cosines + at,
                     f->sines + at);
+    scale_row(f->cosines + at, m->rope_dim / 2, m->config.rope_magnitude);
+    scale_row(f->sines + at, m->rope_dim / 2, m->config.rope_magnitude);
     if (m->local_frequency) {
         rotate_position(m->local_frequency, m->rope_dim / 2, p->pos0 + t, f->local_cosines + at,
                         f->local_sines + at);

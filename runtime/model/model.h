@@ -54,7 +54,8 @@ struct slm_model {
 
 /* Radians per position of each rotated pair, f64: theta^(-2i / n), n the rotated elements, then the
  * scaling of the configuration (linear: divided by the factor; llama3: by wavelength, as its model
- * card says). local: with rope_local_theta and without scaling. frequency: n / 2 doubles. */
+ * card says; divisors: each by its own). local: with rope_local_theta and without scaling.
+ * frequency: n / 2 doubles. */
 void slm_rope_frequencies(const slm_config *config, bool local, double *frequency);
 
 #endif

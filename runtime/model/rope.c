@@ -37,6 +37,8 @@ void slm_rope_frequencies(const slm_config *c, bool local, double *frequency)
             f = f / (double)c->rope_factor;
         } else if (c->rope_scaling == SLM_ROPE_SCALING_LLAMA3) {
             f = scale_llama3(c, f);
+        } else if (c->rope_scaling == SLM_ROPE_SCALING_DIVISORS) {
+            f = f / (double)c->rope_divisors[i];
         }
         frequency[i] = f;
     }

@@ -64,6 +64,15 @@ static void survives_a_round_trip(void)
     c.layer_flags[1] = SLM_LAYER_ALL_FLAGS;
     CHECK_U64(reread(&c, &back, &error), SLM_OK);
     CHECK(memcmp(&c, &back, sizeof c) == 0);
+    c.rope_dim = 0;
+    c.rope_scaling = SLM_ROPE_SCALING_DIVISORS;
+    c.n_rope_divisors = 4;
+    for (int i = 0; i < 4; i++) {
+        c.rope_divisors[i] = 1 + 0.25f * (float)i;
+    }
+    c.rope_magnitude = 1.25f;
+    CHECK_U64(reread(&c, &back, &error), SLM_OK);
+    CHECK(memcmp(&c, &back, sizeof c) == 0);
     uint8_t bytes[16] = {7};
     CHECK(slm_config_write(&c, bytes, sizeof bytes) > sizeof bytes);
     CHECK(bytes[0] == 7); /* nothing was written */
@@ -111,11 +120,19 @@ SPOIL(negative_eps, c->norm_eps = -1e-5f)
 SPOIL(nan_eps, c->norm_eps = f32_from_bits(0x7fc00000))
 SPOIL(infinite_theta, c->rope_theta = f32_from_bits(0x7f800000))
 SPOIL(zero_theta, c->rope_theta = 0)
-SPOIL(unknown_scaling, c->rope_scaling = 3)
+SPOIL(unknown_scaling, c->rope_scaling = 4)
 SPOIL(zero_factor, c->rope_factor = 0)
 SPOIL(llama3_without_context, c->rope_scaling = SLM_ROPE_SCALING_LLAMA3)
 SPOIL(llama3_factors, (c->rope_scaling = SLM_ROPE_SCALING_LLAMA3, c->rope_original_context = 8192,
                        c->rope_low_freq_factor = 4))
+SPOIL(no_divisors, c->rope_scaling = SLM_ROPE_SCALING_DIVISORS)
+SPOIL(divisors_short, (c->rope_scaling = SLM_ROPE_SCALING_DIVISORS, c->n_rope_divisors = 3,
+                       c->rope_divisors[0] = c->rope_divisors[1] = c->rope_divisors[2] = 1))
+SPOIL(divisor_zero, (c->rope_scaling = SLM_ROPE_SCALING_DIVISORS, c->n_rope_divisors = 4))
+SPOIL(divisors_unused, (c->n_rope_divisors = 1, c->rope_divisors[0] = 1))
+SPOIL(many_divisors, c->n_rope_divisors = SLM_MAX_ROPE_PAIRS + 1)
+SPOIL(magnitude_unused, c->rope_magnitude = 2)
+SPOIL(magnitude_nan, c->rope_magnitude = f32_from_bits(0x7fc00000))
 SPOIL(two_biases, c->qkv_bias = 2)
 SPOIL(unknown_qk_norm, c->qk_norm = 3)
 SPOIL(two_ties, c->tied_output = 2)
@@ -169,6 +186,13 @@ static const struct {
               {zero_factor, "rope_factor"},
               {llama3_without_context, "rope_original_context"},
               {llama3_factors, "rope_high_freq_factor"},
+              {no_divisors, "rope_divisors"},
+              {divisors_short, "rope_divisors"},
+              {divisor_zero, "rope_divisors"},
+              {divisors_unused, "rope_divisors"},
+              {many_divisors, "rope_divisors"},
+              {magnitude_unused, "rope_magnitude"},
+              {magnitude_nan, "rope_magnitude"},
               {two_biases, "qkv_bias"},
               {unknown_qk_norm, "qk_norm"},
               {two_ties, "tied_output"},
@@ -206,7 +230,7 @@ static void ranges(void) /* SL18 */
             printf("# case %zu: %s\n", i, error.text);
             CHECK(false);
         }
-        if (c.n_stop_ids <= SLM_MAX_STOP_IDS) {
+        if (c.n_stop_ids <= SLM_MAX_STOP_IDS && c.n_rope_divisors <= SLM_MAX_ROPE_PAIRS) {
             CHECK_U64(reread(&c, &untouched, &error), SLM_ERR_CONFIG);
             CHECK(untouched.n_vocab == 100); /* written on success alone */
         }

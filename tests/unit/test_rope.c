@@ -70,10 +70,30 @@ static void llama3_by_wavelength(void)
     CHECK(close_to(f[3], 1.0 / 1728.0));
 }
 
+/* With theta 10^4 and head_dim 8 the frequencies are 1, 0.1, 0.01, 0.001. */
+static void divisors_divide(void)
+{
+    slm_config c = config(8, 10000.0f);
+    c.rope_scaling = SLM_ROPE_SCALING_DIVISORS;
+    c.n_rope_divisors = 4;
+    c.rope_local_theta = 10000.0f;
+    c.rope_divisors[0] = 1;
+    c.rope_divisors[1] = 2;
+    c.rope_divisors[2] = 4;
+    c.rope_divisors[3] = 0.5f;
+    double f[4];
+    slm_rope_frequencies(&c, false, f);
+    CHECK(close_to(f[0], 1.0) && close_to(f[1], 0.05));
+    CHECK(close_to(f[2], 0.0025) && close_to(f[3], 0.002));
+    slm_rope_frequencies(&c, true, f);
+    CHECK(close_to(f[1], 0.1));
+}
+
 int main(void)
 {
     RUN(plain);
     RUN(linear_divides);
     RUN(llama3_by_wavelength);
+    RUN(divisors_divide);
     return test_finish();
 }

@@ -22,7 +22,7 @@ static double shown(float x)
 
 static void report_config(json_out *j, const slm_config *c)
 {
-    static const char *const scaling[] = {"none", "linear", "llama3"};
+    static const char *const scaling[] = {"none", "linear", "llama3", "divisors"};
     json_object(j, "config");
     json_u64(j, "n_vocab", c->n_vocab);
     json_u64(j, "n_context", c->n_context);

@@ -45,6 +45,7 @@ static const field FIELDS[] = {
     F(rope_low_freq_factor),
     F(rope_high_freq_factor),
     U(rope_original_context),
+    F(rope_magnitude),
     U(qkv_bias),
     U(qk_norm),
     U(tied_output),
@@ -73,7 +74,7 @@ static const field FIELDS[] = {
 };
 enum { N_FIELDS = sizeof FIELDS / sizeof FIELDS[0] };
 
-static const char *const ROPE_SCALING[] = {"none", "linear", "llama3"};
+static const char *const ROPE_SCALING[] = {"none", "linear", "llama3", "divisors"};
 static const char *const NORM_KIND[] = {"rms", "layer"};
 static const char *const QK_NORM[] = {"none", "head", "row"};
 static const char *const ACTIVATION[] = {"silu", "gelu_tanh"};
@@ -85,7 +86,7 @@ static const char *choice(const char *name, uint32_t value)
         const char *field;
         const char *const *names;
         uint32_t n;
-    } choices[] = {{"rope_scaling", ROPE_SCALING, 3},
+    } choices[] = {{"rope_scaling", ROPE_SCALING, 4},
                    {"norm_kind", NORM_KIND, 2},
                    {"qk_norm", QK_NORM, 3},
                    {"activation", ACTIVATION, 2}};
