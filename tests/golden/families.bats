@@ -4,8 +4,9 @@
 bats_require_minimum_version 1.5.0
 
 # What slm-convert knows; it must refuse the others by name.
-FAMILIES=(llama llama_bias mistral qwen2 qwen2_window gemma2 gemma3_text gemma3_text_scaled gpt2
-    phi3 smollm3 olmo2 granite starcoder2 stablelm)
+FAMILIES=(llama llama_bias mistral qwen2 qwen2_window qwen2_yarn gemma2 gemma3_text
+    gemma3_text_scaled gpt2 phi3 phi3_longrope smollm3 smollm3_defaults olmo2
+    granite starcoder2 stablelm)
 
 setup_file() {
     export SLM_BIN="${SLM_BIN:-bin}"
@@ -58,12 +59,15 @@ digest() { # TYPE KERNELS THREADS CHUNK
 @test "mistral: a window shorter than the text" { check_family mistral; }
 @test "qwen2: q, k, v biases, tied" { check_family qwen2; }
 @test "qwen2_window: a window from the third layer on" { check_family qwen2_window; }
+@test "qwen2_yarn: frequencies blended by YaRN" { check_family qwen2_yarn; }
 @test "gemma2: soft caps, windows on alternate layers, norms around blocks" { check_family gemma2; }
 @test "gemma3_text: two rope bases, one global layer in three" { check_family gemma3_text; }
 @test "gemma3_text_scaled: rope by kind of layer" { check_family gemma3_text_scaled; }
 @test "gpt2: learned positions, LayerNorm, transposed matrices" { check_family gpt2; }
 @test "phi3: fused projections, partial rope, window" { check_family phi3; }
+@test "phi3_longrope: a divisor for each frequency" { check_family phi3_longrope; }
 @test "smollm3: a layer without rope" { check_family smollm3; }
+@test "smollm3_defaults: what the class assumes" { check_family smollm3_defaults; }
 @test "olmo2: norms after blocks, q and k norms over the row" { check_family olmo2; }
 @test "granite: four multipliers" { check_family granite; }
 @test "starcoder2: LayerNorm and biases, no gate, window" { check_family starcoder2; }

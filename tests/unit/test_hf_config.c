@@ -72,6 +72,11 @@ typedef struct change {
     "\"architectures\":[\"GPT2LMHeadModel\"],\"model_type\":\"gpt2\",\"n_embd\":64,\"n_layer\":2," \
     "\"n_head\":4,\"hidden_act\":\"DROP\""
 #define LLAMA3(rest) "\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0" rest "}"
+#define EIGHT "[1,1,1,1.5,2,2.5,3,4]"
+#define LONGROPE(type, short, long)                                                                \
+    "\"rope_scaling\":{\"type\":\"" type                                                           \
+    "\",\"short_factor\":" short ",\"long_factor\":" long "},\"original_max_position_"             \
+                                                          "embeddings\":256"
 #define LLAMA3_ALL                                                                                 \
     ",\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,\"original_max_position_embeddings\":256"
 
@@ -116,7 +121,8 @@ static const change CASES[] = {
     {"CF23 string", "\"rope_scaling\":\"linear\"", "rope_scaling must be an object"},
     {"CF23 list", "\"rope_scaling\":[1]", "rope_scaling must be an object"},
     {"CF24 unknown", "\"rope_scaling\":{\"type\":\"ntk-9\",\"factor\":2.0}", "\"ntk-9\""},
-    {"CF24 yarn", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}", "\"yarn\" is not"},
+    {"CF24 yarn", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0}", NULL},
+    {"CF24 dynamic", "\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}", NULL},
     {"CF24 both", "\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"llama3\",\"factor\":2.0}",
      "contradicts rope_type"},
     {"CF25 zero", "\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}", "factor must be"},
@@ -132,7 +138,16 @@ static const change CASES[] = {
     {"CF26 extra", LLAMA3(LLAMA3_ALL ",\"beta_fast\":32"), "beta_fast is not supported"},
     {"CF27 order",
      "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2.0,\"beta_fast\":1,\"beta_slow\":32}",
-     "\"yarn\" is not"},
+     "beta_fast must be above beta_slow"},
+    {"CF27 factor", "\"rope_scaling\":{\"type\":\"yarn\"}", "factor is missing"},
+    {"CF27 factor below 1", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5}",
+     "factor must be"},
+    {"CF27 attention", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"attention_factor\":0}",
+     "attention_factor must be"},
+    {"CF27 theta", "\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}",
+     "rope_theta above 1"},
+    {"CF27 key", "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"low_freq_factor\":1}",
+     "low_freq_factor is not supported"},
     {"CF29", "\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}",
      "for each layer type"},
     {"CF29 both",
@@ -195,6 +210,10 @@ static const change CASES[] = {
     {"scalar", GEMMA2 ",\"query_pre_attn_scalar\":0", "query_pre_attn_scalar must be"},
     {"both ways", GEMMA3 ",\"use_bidirectional_attention\":true", "later positions"},
     {"CF29 gemma3", GEMMA3 ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"}}",
+     NULL},
+    {"CF29 other kind",
+     GEMMA3 ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"default\"},"
+            "\"chunked_attention\":{\"rope_type\":\"default\"}}",
      "objects full_attention and sliding_attention"},
     {"CF29 local scaling",
      GEMMA3 ",\"rope_theta\":\"DROP\",\"rope_parameters\":{\"full_attention\":{\"rope_type\":"
@@ -202,9 +221,29 @@ static const change CASES[] = {
      "sliding_attention: type \"linear\""},
     {"local base", GEMMA3 ",\"rope_local_base_freq\":0", "rope_local_base_freq must be"},
     {"local base llama", "\"rope_local_base_freq\":10000.0", "rope_local_base_freq is 10000.0"},
-    {"CF28 longrope", PHI3 ",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1]}",
-     "\"longrope\" is not"},
-    {"CF28 su", PHI3 ",\"rope_scaling\":{\"type\":\"su\",\"short_factor\":[1]}", "\"su\" is not"},
+    {"CF28 longrope", PHI3 "," LONGROPE("longrope", EIGHT, EIGHT), NULL},
+    {"CF28 su", PHI3 "," LONGROPE("su", EIGHT, EIGHT), NULL},
+    {"CF28 yarn", PHI3 "," LONGROPE("yarn", EIGHT, EIGHT), NULL},
+    {"CF28 short", PHI3 "," LONGROPE("longrope", "[1]", EIGHT), "short_factor must be a list of 8"},
+    {"CF28 long", PHI3 "," LONGROPE("longrope", EIGHT, "[1]"), "long_factor must be a list of 8"},
+    {"CF28 no short", PHI3 "," LONGROPE("longrope", "null", EIGHT), "short_factor is missing"},
+    {"CF28 no long", PHI3 "," LONGROPE("longrope", EIGHT, "null"), "long_factor is missing"},
+    {"CF28 zero", PHI3 "," LONGROPE("longrope", "[0,1,1,1,1,1,1,1]", EIGHT), "from 0.001 to 1e6"},
+    {"CF28 text", PHI3 "," LONGROPE("longrope", "[\"1\",1,1,1,1,1,1,1]", EIGHT), "from 0.001"},
+    {"CF28 original",
+     PHI3 ",\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":" EIGHT
+          ",\"long_factor\":" EIGHT "}",
+     "original_max_position_embeddings is missing"},
+    {"CF28 originals",
+     PHI3 ",\"rope_scaling\":{\"type\":\"longrope\",\"original_max_position_embeddings\":128,"
+          "\"short_factor\":" EIGHT ",\"long_factor\":" EIGHT
+          "},\"original_max_position_embeddings\":256",
+     "contradicts the one outside"},
+    {"CF28 factor",
+     PHI3 ",\"rope_scaling\":{\"type\":\"longrope\",\"factor\":8,\"short_factor\":" EIGHT
+          ",\"long_factor\":" EIGHT "},\"original_max_position_embeddings\":256",
+     "factor 8 contradicts"},
+    {"CF54 gemma3", GEMMA3 ",\"attn_logit_softcapping\":50.0", "soft caps"},
     {"no rope", "\"no_rope_layers\":[1,0]", "no_rope_layers is [1,0]"},
     {"no rope length", SMOLLM3 ",\"no_rope_layers\":[1]", "0 or 1 for each layer"},
     {"no rope value", SMOLLM3 ",\"no_rope_layers\":[1,2]", "0 or 1 for each layer"},
@@ -317,6 +356,44 @@ static void values(void)
     CHECK_U64(c->rope_scaling, SLM_ROPE_SCALING_LINEAR);
 }
 
+static bool is_near(float a, double b)
+{
+    return (double)a > b * 0.999999 && (double)a < b * 1.000001;
+}
+
+/* head_dim 16, theta 10^4, 64 positions of 512: pair 8 ln(64 / (2 pi t)) / ln(10^4) turns t times,
+ * which is -1.0 for 32 and 2.016 for 1: pair 0 keeps its frequency, from pair 3 on it is divided by
+ * 8, those between by 1 / (r/8 + 1 - r), r = 1/3 and 2/3. Magnitude 1 + 0.1 ln 8. */
+static void yarn(void)
+{
+    const slm_config *c = &hf.config;
+    CHECK_U64(read_changed("\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8.0,"
+                           "\"original_max_position_embeddings\":64}"),
+              EXIT_OK);
+    CHECK_U64(c->rope_scaling, SLM_ROPE_SCALING_DIVISORS);
+    CHECK_U64(c->n_rope_divisors, 8);
+    CHECK(is_near(c->rope_divisors[0], 1) && is_near(c->rope_divisors[1], 24.0 / 17.0));
+    CHECK(is_near(c->rope_divisors[2], 2.4) && is_near(c->rope_divisors[3], 8));
+    CHECK(is_near(c->rope_divisors[7], 8) && is_near(c->rope_magnitude, 1.2079441541679836));
+    CHECK_U64(read_changed("\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8.0,"
+                           "\"mscale\":2.0,\"mscale_all_dim\":1.0}"),
+              EXIT_OK);
+    CHECK(is_near(c->rope_magnitude, 1.4158883083359672 / 1.2079441541679836));
+}
+
+/* 256 of 512 positions: sqrt(1 + ln 2 / ln 256) = sqrt(9 / 8), and only the first 256 are kept. */
+static void longrope(void)
+{
+    const slm_config *c = &hf.config;
+    CHECK_U64(read_changed(PHI3 "," LONGROPE("longrope", EIGHT, "[9,9,9,9,9,9,9,9]")), EXIT_OK);
+    CHECK_U64(c->rope_scaling, SLM_ROPE_SCALING_DIVISORS);
+    CHECK_U64(c->n_rope_divisors, 8);
+    CHECK(is_near(c->rope_divisors[3], 1.5) && is_near(c->rope_divisors[7], 4));
+    CHECK(is_near(c->rope_magnitude, 1.0606601717798212));
+    CHECK_U64(c->n_context, 256);
+    CHECK_U64(said->n, 1);
+}
+
 /* The newer spelling of the same things. */
 static void newer_keys(void)
 {
@@ -340,6 +417,13 @@ static void class_defaults(void)
     CHECK_U64(hf.config.n_kv_heads, 4);
     CHECK_U64(hf.config.n_context, 2048);
     CHECK(hf.config.bos_id == -1 && hf.config.n_stop_ids == 0);
+    CHECK_U64(read_changed(SMOLLM3 ",\"num_attention_heads\":8,\"num_key_value_heads\":\"DROP\""),
+              EXIT_OK);
+    CHECK_U64(hf.config.n_kv_heads, 4);
+    CHECK_U64(read_changed(STARCODER2 ",\"num_key_value_heads\":\"DROP\""), EXIT_OK);
+    CHECK_U64(hf.config.n_kv_heads, 2);
+    CHECK_U64(read_changed(MISTRAL ",\"num_key_value_heads\":null"), EXIT_OK);
+    CHECK_U64(hf.config.n_kv_heads, 4);
     CHECK_U64(read_changed(QWEN3), EXIT_OK);
     CHECK_U64(hf.config.head_dim, 128);
     CHECK(hf.config.qk_norm && !hf.config.qkv_bias);
@@ -404,11 +488,6 @@ static void layers(void)
     CHECK(flags_are(SLM_LAYER_NO_ROPE | window, 0));
 }
 
-static bool near(float a, double b)
-{
-    return (double)a > b * 0.999999 && (double)a < b * 1.000001;
-}
-
 /* What the classes assume, and what the keys turn into. */
 static void families(void)
 {
@@ -416,20 +495,21 @@ static void families(void)
     CHECK_U64(read_changed(GEMMA2 ",\"hidden_act\":\"gelu\""), EXIT_OK); /* not read there */
     CHECK(c->pre_norm && c->post_norm && c->tied_output && c->qk_norm == SLM_QK_NORM_NONE);
     CHECK(c->activation == SLM_ACTIVATION_GELU_TANH && c->head_dim == 256);
-    CHECK(near(c->attention_softcap, 50) && near(c->logit_softcap, 30));
-    CHECK(near(c->attention_scale, 0.0625) && near(c->embedding_scale, 8));
+    CHECK(is_near(c->attention_softcap, 50) && is_near(c->logit_softcap, 30));
+    /* 1 / sqrt(256) is the scale that heads of 256 elements have anyway */
+    CHECK(c->attention_scale <= 0 && is_near(c->embedding_scale, 8));
     CHECK_U64(read_changed(GEMMA2 ",\"attn_logit_softcapping\":null,"
                                   "\"final_logit_softcapping\":null"),
               EXIT_OK);
     CHECK(c->attention_softcap <= 0 && c->logit_softcap <= 0);
     CHECK_U64(read_changed(GEMMA3 ",\"rope_theta\":\"DROP\",\"query_pre_attn_scalar\":100"),
               EXIT_OK);
-    CHECK(c->qk_norm == SLM_QK_NORM_HEAD && near(c->rope_theta, 1e6));
-    CHECK(near(c->attention_scale, 0.1) && c->logit_softcap <= 0);
+    CHECK(c->qk_norm == SLM_QK_NORM_HEAD && is_near(c->rope_theta, 1e6));
+    CHECK(is_near(c->attention_scale, 0.1) && c->logit_softcap <= 0);
     CHECK_U64(read_changed(GPT2), EXIT_OK);
     CHECK(c->d_ff == 256 && c->n_context == 1024 && c->norm_kind == SLM_NORM_LAYER);
     CHECK(c->learned_positions && !c->gated && c->qkv_bias && c->output_bias && c->ffn_bias);
-    CHECK(c->tied_output && near(c->norm_eps, 1e-5));
+    CHECK(c->tied_output && is_near(c->norm_eps, 1e-5));
     CHECK_U64(read_changed(STABLELM), EXIT_OK);
     CHECK(c->rope_dim == 4 && c->norm_kind == SLM_NORM_LAYER && c->gated && !c->qkv_bias);
     CHECK_U64(read_changed(STABLELM ",\"use_qkv_bias\":true,\"rope_parameters\":{\"rope_type\":"
@@ -445,12 +525,12 @@ static void families(void)
     CHECK_U64(read_changed(GRANITE ",\"embedding_multiplier\":12,\"residual_multiplier\":0.25,"
                                    "\"attention_multiplier\":0.5,\"logits_scaling\":8"),
               EXIT_OK);
-    CHECK(near(c->embedding_scale, 12) && near(c->residual_scale, 0.25));
-    CHECK(near(c->attention_scale, 0.5) && near(c->logit_scale, 0.125));
+    CHECK(is_near(c->embedding_scale, 12) && is_near(c->residual_scale, 0.25));
+    CHECK(is_near(c->attention_scale, 0.5) && is_near(c->logit_scale, 0.125));
     CHECK_U64(read_changed(GRANITE), EXIT_OK);
-    CHECK(near(c->attention_scale, 1)); /* and not 1 / sqrt(head_dim) */
+    CHECK(is_near(c->attention_scale, 1)); /* and not 1 / sqrt(head_dim) */
     CHECK_U64(read_changed(SMOLLM3 ",\"rope_theta\":\"DROP\""), EXIT_OK);
-    CHECK(near(c->rope_theta, 2e6) && c->tied_output);
+    CHECK(is_near(c->rope_theta, 2e6) && c->tied_output);
 }
 
 static void unknown_keys_are_noted(void) /* CF55, CF43 */
@@ -515,6 +595,8 @@ int main(void)
     RUN(every_truncation_is_refused);
     RUN(depth_is_limited);
     RUN(values);
+    RUN(yarn);
+    RUN(longrope);
     RUN(newer_keys);
     RUN(class_defaults);
     RUN(sliding_window);

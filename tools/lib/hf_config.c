@@ -114,7 +114,10 @@ static int settle_heads(reading *r)
 {
     slm_config *c = &r->hf->config;
     const char *const *keys = r->hf->family->keys;
-    if (c->n_kv_heads == 0) {
+    if (c->n_kv_heads == 0 && keys[HF_KV_HEADS] && !json_object_get(r->root, keys[HF_KV_HEADS])) {
+        c->n_kv_heads = r->hf->family->absent.kv_heads;
+    }
+    if (c->n_kv_heads == 0) { /* null says so, or the class */
         c->n_kv_heads = c->n_heads;
     }
     if (c->n_kv_heads > c->n_heads || c->n_heads % c->n_kv_heads != 0) {

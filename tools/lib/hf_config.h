@@ -3,8 +3,8 @@
  *
  * A key that is absent (or null) has the value that the transformers library's configuration class
  * gives it, except sizes and token ids, which are never assumed: hidden_size, intermediate_size,
- * num_hidden_layers, num_attention_heads and vocab_size must be there; num_key_value_heads absent
- * means as many as heads. What a family's table does not cover is refused by the name of its key.
+ * num_hidden_layers, num_attention_heads and vocab_size must be there. What a family's table does
+ * not cover is refused by the name of its key.
  */
 #ifndef SLM_TOOLS_HF_CONFIG_H
 #define SLM_TOOLS_HF_CONFIG_H
@@ -71,6 +71,7 @@ enum {
 /* What the configuration class assumes of keys that are absent. 0, false: none. */
 typedef struct hf_defaults {
     uint32_t context, head_dim, window; /* head_dim 0: width / heads */
+    uint32_t kv_heads;                  /* 0: as many as heads */
     uint32_t ff_widths;                 /* feed-forward width in widths of the model */
     float norm_eps, theta, local_theta, rotary_factor, query_scalar, attention_cap, logit_cap;
     const char *activation;

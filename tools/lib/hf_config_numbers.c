@@ -99,6 +99,9 @@ static int read_scales(reading *r)
         return r->f->exit_code;
     }
     c->attention_scale = scalar > 0 ? (float)(1 / sqrt((double)scalar)) : multiplier;
+    if (!(scalar < (float)c->head_dim) && !(scalar > (float)c->head_dim)) {
+        c->attention_scale = 0; /* the same, said as other formats say it */
+    }
     c->logit_scale = (float)(1 / (double)divisor);
     if (family->embedding_root) {
         c->embedding_scale = (float)sqrt((double)c->d_model);

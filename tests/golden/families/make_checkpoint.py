@@ -291,6 +291,12 @@ MODELS = {
     "qwen2_window": (llama_tensors, config(
         "qwen2", "Qwen2", "float32", 64, 128, 4, 4, 1, False, **SILU, rms_norm_eps=1e-6,
         rope_theta=1000000.0, use_sliding_window=True, sliding_window=24, max_window_layers=2)),
+    # YaRN: 32 positions stretched to 256, so that pairs kept, blended and slowed all occur
+    "qwen2_yarn": (llama_tensors, config(
+        "qwen2", "Qwen2", "float32", 64, 128, 4, 4, 2, False, **SILU, rms_norm_eps=1e-6,
+        rope_theta=10000.0, use_sliding_window=False, rope_scaling={
+            "rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32,
+            "beta_fast": 4.0})),
     # windows on layers 0 and 2, both soft caps, scale 1/sqrt(20), embeddings times sqrt(96)
     "gemma2": (gemma_tensors, config(
         "gemma2", "Gemma2", "float32", 96, 128, 4, 4, 2, True, **GELU,
@@ -323,6 +329,13 @@ MODELS = {
         rope_theta=10000.0, rope_scaling=None, partial_rotary_factor=0.75, sliding_window=24,
         original_max_position_embeddings=256, attention_bias=False, embd_pdrop=0.0,
         resid_pdrop=0.0, pad_token_id=EOS)),
+    # LongRoPE on 8 of 16 elements: 128 positions trained for of 1024
+    "phi3_longrope": (phi3_tensors, {**config(
+        "phi3", "Phi3", "float32", 64, 128, 3, 4, 2, False, **SILU, rms_norm_eps=1e-5,
+        rope_theta=10000.0, partial_rotary_factor=0.5, sliding_window=None,
+        original_max_position_embeddings=128, rope_scaling={
+            "type": "longrope", "short_factor": [1.0, 1.125, 1.5, 2.25],
+            "long_factor": [1.0, 4.0, 16.0, 60.0]}), "max_position_embeddings": 1024}),
     # layer 1 without rope, against the default of every fourth
     "smollm3": (llama_tensors, config(
         "smollm3", "SmolLM3", "bfloat16", 64, 128, 4, 4, 2, True, **SILU, rms_norm_eps=1e-6,
@@ -330,6 +343,11 @@ MODELS = {
         no_rope_layer_interval=4, use_sliding_window=False, sliding_window=None,
         layer_types=["full_attention"] * 4, attention_bias=False, mlp_bias=False,
         max_window_layers=28, pretraining_tp=2)),
+    # every key absent that the class has a default for: four key heads to eight query heads, rope
+    # with base 2e6 on all layers but the fourth, tied
+    "smollm3_defaults": (llama_tensors, config(
+        "smollm3", "SmolLM3", "float32", 64, 128, 4, 8, 4, True),
+        ["num_key_value_heads", "tie_word_embeddings"]),
     # norms after the blocks, q and k norms over all heads at once
     "olmo2": (olmo2_tensors, config(
         "olmo2", "Olmo2", "bfloat16", 64, 128, 4, 4, 2, False, **SILU, rms_norm_eps=1e-6,
@@ -402,10 +420,10 @@ def main():
         print(__doc__, file=sys.stderr)
         return 2
     name, folder, seed = sys.argv[1], sys.argv[2], "".join(sys.argv[1:4:2])
-    tensors, c = MODELS[name]
+    tensors, c, *absent = MODELS[name]
     special = {"bos_token": CONTROL[0], "eos_token": CONTROL[1]}
     files = {
-        "config.json": c,
+        "config.json": {key: value for key, value in c.items() if key not in sum(absent, [])},
         "generation_config.json": {"bos_token_id": BOS, "eos_token_id": EOS, "do_sample": False},
         "tokenizer.json": tokenizer(),
         "tokenizer_config.json": {**special, "add_bos_token": False, "model_max_length": 256,

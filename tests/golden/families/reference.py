@@ -94,17 +94,39 @@ def frequencies(n, theta, scaling=None):
         low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
         kept = np.clip((turns - low) / (high - low), 0.0, 1.0)
         return kept * f + (1.0 - kept) * f / scaling["factor"]
+    if kind == "yarn":
+        turns = scaling["original_max_position_embeddings"] / (2.0 * np.pi)
+        pair = [n / 2 * np.log(turns / scaling.get(key, usual)) / np.log(theta)
+                for key, usual in (("beta_fast", 32), ("beta_slow", 1))]
+        first, last = max(np.floor(pair[0]), 0), min(np.ceil(pair[1]), n - 1)
+        slowed = np.clip((np.arange(n // 2) - first) / (last - first), 0.0, 1.0)
+        return slowed * f / scaling["factor"] + (1.0 - slowed) * f
+    if kind == "longrope":  # the text is shorter than the original context
+        return f / np.array(scaling["short_factor"])
     assert kind == "default", kind
     return f
 
 
-def rotate(x, f):
-    """x: [position, head, element]; element i turns with element i + len(f), the rest stay."""
+def magnitude(config, scaling):
+    """What cosines and sines are multiplied with."""
+    kind = scaling.get("rope_type") or scaling.get("type") or "default"
+    if kind == "yarn":
+        return scaling.get("attention_factor") or 1.0 + 0.1 * np.log(scaling["factor"])
+    if kind == "longrope":
+        original = config["original_max_position_embeddings"]
+        return np.sqrt(1.0 + np.log(config["max_position_embeddings"] / original)
+                       / np.log(original))
+    return 1.0
+
+
+def rotate(x, rope):
+    """x: [position, head, element]; rope: frequencies, or these and a magnitude. Element i turns
+    with element i + len(frequencies), the rest stay."""
+    f, scale = rope if isinstance(rope, tuple) else (rope, 1.0)
     n = len(f)
     angle = np.arange(len(x))[:, None, None] * f
-    a, b = x[..., :n], x[..., n:2 * n]
-    return np.concatenate([a * np.cos(angle) - b * np.sin(angle),
-                           b * np.cos(angle) + a * np.sin(angle), x[..., 2 * n:]], axis=-1)
+    a, b, c, s = x[..., :n], x[..., n:2 * n], scale * np.cos(angle), scale * np.sin(angle)
+    return np.concatenate([a * c - b * s, b * c + a * s, x[..., 2 * n:]], axis=-1)
 
 
 def attend(q, k, v, scale, window=None, cap=None):
@@ -147,7 +169,7 @@ class Model:
         rope = self.c.get("rope_parameters") or self.c.get("rope_scaling") or {}
         theta = rope.get("rope_theta") or self.c.get("rope_theta", 10000.0)
         n = int(self.width * self.c.get("partial_rotary_factor", 1.0))
-        return frequencies(n, theta, rope)
+        return frequencies(n, theta, rope), magnitude(self.c, rope)
 
     def qkv(self, layer, x):
         return [split_heads(layer.linear(f"self_attn.{part}_proj", x), n)
@@ -161,8 +183,14 @@ class Model:
 # ---- Families ------------------------------------------------------------------------------------
 
 
+SMOLLM3 = {"hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 2e6, "num_key_value_heads": 4,
+           "tie_word_embeddings": True, "no_rope_layers": None}
+
+
 def llama_like(config, weights, ids):
     """llama, mistral, qwen2, qwen3, smollm3, granite."""
+    if config["model_type"] == "smollm3":  # what its class assumes
+        config = {**SMOLLM3, **config}
     m, eps = Model(config, weights), config["rms_norm_eps"]
     kind, n_layers, rope = config["model_type"], config["num_hidden_layers"], m.rope()
     windows, turned = [None] * n_layers, [True] * n_layers
@@ -172,7 +200,7 @@ def llama_like(config, weights, ids):
         first = config["max_window_layers"]
         windows = [config["sliding_window"] if i >= first else None for i in range(n_layers)]
     if kind == "smollm3":
-        turned = config["no_rope_layers"]
+        turned = config["no_rope_layers"] or [(i + 1) % 4 != 0 for i in range(n_layers)]
     x = m.embed(ids) * config.get("embedding_multiplier", 1.0)
     scale = config.get("attention_multiplier", m.scale)
     residual = config.get("residual_multiplier", 1.0)
