@@ -112,6 +112,39 @@ round_trip() { # MODEL.gguf
     done < <(python3 tests/cli/gguf_cases.py --accepted -)
 }
 
+@test "rope scalings: yarn, divisors of any kind, longrope to its original context" {
+    local name
+    for name in rope-yarn rope-freqs rope-factors; do
+        make_case "$name"
+        "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/$name.slm" -q
+        "$SLM_BIN/slm-convert" --inspect "$at/$name.slm" --json >"$at/$name.json"
+        grep -q '"rope_scaling": *"divisors"' "$at/$name.json"
+    done
+    grep -q '"rope_magnitude": *1.138629' "$at/rope-yarn.json" # 1 + 0.1 ln 4
+    grep -q '"rope_magnitude": *1.25' "$at/rope-factors.json"
+    grep -q '"n_context": *64' "$at/rope-factors.json"
+    "$SLM_BIN/slm-convert" "$at/rope-freqs.slm" --to gguf -o "$at/b.gguf" -q
+    make_case rope-freqs
+    python3 tests/golden/compare_gguf.py "$at/m.gguf" "$at/b.gguf"
+    run -3 "$SLM_BIN/slm-convert" "$at/rope-yarn.slm" --to gguf -o "$at/no.gguf"
+    [[ "$output" == *"there is no GGUF for it"* ]]
+}
+
+@test "a folder's model as GGUF and back: the same digest" {
+    local name file
+    [ -d "$SLM_SHARED/conformance" ] || skip "needs shared/conformance"
+    for name in llama llama3 qwen2 qwen3 gemma3 gpt2; do
+        "$SLM_BIN/slm-convert" "$SLM_SHARED/conformance/$name" -o "$at/a.slm" --force -q
+        "$SLM_BIN/slm-convert" "$at/a.slm" --to gguf -o "$at/b.gguf" --force -q
+        "$SLM_BIN/slm-convert" "$at/b.gguf" -o "$at/c.slm" --force -q
+        for file in a c; do
+            "$SLM_BIN/slm-run" "$at/$file.slm" --ids "$SLM_SHARED/conformance/$name/tokens.i32" \
+                --logits-digest -q | tail -n 1 >"$at/$file.digest"
+        done
+        cmp "$at/a.digest" "$at/c.digest" || { echo "$name"; false; }
+    done
+}
+
 @test "GG72: a million tensors without elements, a hundred thousand with one" {
     python3 tests/cli/gguf_cases.py many "$at/m.gguf" 1000000 0
     run -3 timeout 20 "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm"

@@ -216,16 +216,23 @@ CASES = {
     "GG47-base-negative": (set_key("llama.rope.freq_base", F32, -1.0), "freq_base"),
     "GG47-base-nan": (set_key("llama.rope.freq_base", F32, NAN), "freq_base"),
     "GG47-base-inf": (set_key("llama.rope.freq_base", F32, INF), "freq_base"),
-    "GG48-scaling-unknown": (set_key("llama.rope.scaling.type", STRING, "yarn"), "yarn"),
+    "GG48-yarn-no-factor": (set_key("llama.rope.scaling.type", STRING, "yarn"),
+                            "factor is missing"),
     "GG48-scaling-no-factor": (set_key("llama.rope.scaling.type", STRING, "linear"),
                                "factor is missing"),
     "GG48-scaling-ntk": (set_key("llama.rope.scaling.type", STRING, "ntk-9"), "ntk-9"),
     "GG48-factor-zero": (scaling("linear", 0.0), "scaling.factor"),
     "GG48-factor-negative": (scaling("linear", -2.0), "scaling.factor"),
     "GG48-factor-nan": (scaling("linear", NAN), "scaling.factor"),
-    "GG48-yarn-factor-zero": (scaling("yarn", 0.0), "yarn"),
+    "GG48-yarn-factor-zero": (scaling("yarn", 0.0), "scaling.factor"),
+    "GG48-yarn-factor-nan": (scaling("yarn", NAN), "scaling.factor"),
+    "GG48-yarn-betas": (lambda m: (scaling("yarn", 4.0)(m), key(F32, 0.5)(
+        m, "rope.scaling.yarn_beta_fast")), "yarn_beta_fast"),
+    "GG48-yarn-extrapolation": (lambda m: (scaling("yarn", 4.0)(m), key(F32, 0.5)(
+        m, "rope.scaling.yarn_ext_factor")), "yarn_ext_factor"),
+    "GG48-magnitude": (set_key("llama.rope.scaling.attn_factor", F32, 1.5), "attn_factor is 1.5"),
     "GG48-yarn-original-zero": (lambda m: (scaling("yarn", 4.0)(m), key(U32, 0)(
-        m, "rope.scaling.original_context_length")), "yarn"),
+        m, "rope.scaling.original_context_length")), "original_context_length"),
     "GG49-eps-zero": (set_key("llama.attention.layer_norm_rms_epsilon", F32, 0.0), "epsilon"),
     "GG49-eps-negative": (set_key("llama.attention.layer_norm_rms_epsilon", F32, -1e-5), "epsilon"),
     "GG49-eps-nan": (set_key("llama.attention.layer_norm_rms_epsilon", F32, NAN), "epsilon"),
@@ -275,7 +282,12 @@ CASES = {
     "GG66-output-shape": (replace("output.weight", (512, VOCAB)), "output.weight"),
     "GG67-freqs-length": (replace("rope_freqs.weight", (31,), "f32"), "rope_freqs.weight"),
     "GG67-freqs-values": (lambda m: m.tensors.__setitem__("rope_freqs.weight", (
-        "f32", (32,), struct.pack("<32f", *[1 + 0.1 * i for i in range(32)]))), "rope_freqs"),
+        "f32", (32,), struct.pack("<32f", *[0.1 * i for i in range(32)]))), "rope_freqs"),
+    "GG67-factors-alone": (lambda m: m.tensors.__setitem__("rope_factors_short.weight", (
+        "f32", (32,), struct.pack("<32f", *[1.0] * 32))), "one is missing"),
+    "GG67-freqs-twice": (lambda m: (scaling("linear", 4.0)(m), m.tensors.__setitem__(
+        "rope_freqs.weight", ("f32", (32,), struct.pack("<32f", *[1.0] * 32)))),
+                         "beside another rope scaling"),
     "GG67-bias-length": (lambda m: [replace(f"blk.{i}.attn_{x}.bias", (5,), "f32")(m)
                                     for i in range(2) for x in "qkv"], "attn_q.bias"),
     "GG69-adapter": (set_key("general.type", STRING, "adapter"), "adapter"),
@@ -289,8 +301,21 @@ CASES = {
     "iq4-nl": (replace("blk.0.ffn_down.weight", (FF, WIDTH), "iq4_nl"), "type IQ4_NL"),
 }
 
+
+
+def divisors(m, name, first):
+    m.tensors[name] = ("f32", (32,), struct.pack("<32f", *[first + 0.125 * i for i in range(32)]))
+
+
 # what is legal, and what is said about it; "": nothing
 ACCEPTED = {
+    "rope-yarn": (lambda m: (scaling("yarn", 4.0)(m), key(U32, 64)(
+        m, "rope.scaling.original_context_length")), ""),
+    "rope-freqs": (lambda m: divisors(m, "rope_freqs.weight", 1.0), ""),
+    "rope-factors": (lambda m: (
+        divisors(m, "rope_factors_short.weight", 1.0), divisors(m, "rope_factors_long.weight", 8.0),
+        key(U32, 64)(m, "rope.scaling.original_context_length"),
+        key(F32, 1.25)(m, "rope.scaling.attn_factor")), "the context is 64 positions"),
     "GG56-merges": (merges(["t h", "th e"]), ""),
     "GG60-token-empty": (token(""), "1 tokens are empty or have the text of an earlier one"),
     "GG60-token-twice": (token("a"), "1 tokens are empty or have the text of an earlier one"),

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "lib/gguf_model.h"
+#include "lib/rope_scaling.h"
 
 enum { MAX_COUNT = 1 << 24 };
 
@@ -330,7 +331,6 @@ static int flag_windows(reading *r)
             c->layer_flags[i] |= c->rope_local_theta > 0 ? (uint32_t)SLM_LAYER_LOCAL_ROPE : 0;
         }
     }
-    c->n_layer_flags = c->n_layers;
     return EXIT_OK;
 }
 
@@ -360,12 +360,14 @@ static int read_windows(reading *r)
     }
     c->window = window < MAX_COUNT ? window : MAX_COUNT;
     code = code == EXIT_OK && window != 0 ? flag_windows(r) : code;
-    for (uint32_t i = 0; i < c->n_layers && family->no_rope_period != 0; i++) {
-        c->n_layer_flags = c->n_layers;
-        if ((i + 1) % family->no_rope_period == 0) {
+    uint32_t all = 0;
+    for (uint32_t i = 0; i < c->n_layers; i++) {
+        if (family->no_rope_period != 0 && (i + 1) % family->no_rope_period == 0) {
             c->layer_flags[i] |= SLM_LAYER_NO_ROPE;
         }
+        all |= c->layer_flags[i];
     }
+    c->n_layer_flags = all ? c->n_layers : 0;
     return code;
 }
 
@@ -383,87 +385,204 @@ static double llama3_divisor(const slm_config *c, uint32_t i)
     return smooth <= 0 ? factor : smooth >= 1 ? 1 : 1 / ((1 - smooth) / factor + smooth);
 }
 
-/* rope_freqs.weight holds the divisors alone; the parameters that made them are found among those
- * in use and proved on every element. */
-static int read_rope_freqs(reading *r, const gguf_found *freqs)
+/* A tensor with one divisor for each pair, into the configuration. */
+static int read_divisors(reading *r, const gguf_found *found)
 {
-    static const uint32_t contexts[] = {8192, 4096, 16384, 32768, 2048};
     slm_config *c = &r->m->config;
-    uint32_t n = (c->rope_dim ? c->rope_dim : c->head_dim) / 2;
-    if (freqs->tensor->type != 0 || freqs->tensor->rank != 1 || freqs->tensor->dims[0] != n) {
-        return fail(r->f, EXIT_INPUT, "%s: tensor rope_freqs.weight must be F32 with %u elements",
-                    r->g->name, n);
+    gguf_string name = found->tensor->name;
+    uint32_t n = rope_pairs(c);
+    if (found->tensor->type != 0 || found->tensor->rank != 1 || found->tensor->dims[0] != n) {
+        return fail(r->f, EXIT_INPUT, "%s: tensor %.*s must be F32 with %u elements", r->g->name,
+                    (int)name.n_bytes, name.text, n);
     }
-    const uint8_t *data = gguf_tensor_data(r->m, freqs);
-    float largest = 0;
+    const uint8_t *data = gguf_tensor_data(r->m, found);
     for (uint32_t i = 0; i < n; i++) {
         float x;
         memcpy(&x, data + 4 * (size_t)i, 4);
-        if (!isfinite(x) || x < 1 || x > 1e6f) {
-            return fail(r->f, EXIT_INPUT, "%s: tensor rope_freqs.weight: element %u is %g",
-                        r->g->name, i, (double)x);
+        if (!(x >= 1e-3f && x <= 1e6f)) {
+            return fail(r->f, EXIT_INPUT,
+                        "%s: tensor %.*s: element %u is %g; it must be from 0.001 to 1e6",
+                        r->g->name, (int)name.n_bytes, name.text, i, (double)x);
         }
-        largest = x > largest ? x : largest;
+        c->rope_divisors[i] = x;
     }
-    c->rope_scaling = SLM_ROPE_SCALING_LLAMA3;
+    c->rope_scaling = SLM_ROPE_SCALING_DIVISORS;
+    c->n_rope_divisors = n;
+    return EXIT_OK;
+}
+
+/* rope_freqs.weight holds the divisors alone; those of Llama 3.1's scaling are known again by the
+ * parameters in use, proved on every element, so that the file is that of the original checkpoint.
+ */
+static int read_rope_freqs(reading *r, const gguf_found *freqs)
+{
+    static const uint32_t contexts[] = {8192,  4096, 2048, 1024, 512,   256,
+                                        16384, 128,  64,   32,   32768, 65536};
+    slm_config *c = &r->m->config;
+    int code = read_divisors(r, freqs);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    float largest = 0;
+    for (uint32_t i = 0; i < c->n_rope_divisors; i++) {
+        largest = c->rope_divisors[i] > largest ? c->rope_divisors[i] : largest;
+    }
     c->rope_factor = largest;
     for (size_t k = 0; k < sizeof contexts / sizeof contexts[0]; k++) {
         bool same = true;
         c->rope_original_context = contexts[k];
-        for (uint32_t i = 0; i < n && same; i++) {
-            float x;
-            memcpy(&x, data + 4 * (size_t)i, 4);
+        for (uint32_t i = 0; i < c->n_rope_divisors && same; i++) {
             double want = llama3_divisor(c, i);
-            same = fabs((double)x - want) <= 2e-6 * want;
+            same = fabs((double)c->rope_divisors[i] - want) <= 2e-6 * want;
         }
         if (same) {
+            c->rope_scaling = SLM_ROPE_SCALING_LLAMA3;
+            memset(c->rope_divisors, 0, sizeof c->rope_divisors);
+            c->n_rope_divisors = 0;
             return EXIT_OK;
         }
     }
-    return fail(r->f, EXIT_INPUT,
-                "%s: tensor rope_freqs.weight does not follow Llama 3.1's rope scaling; convert "
-                "the original checkpoint instead",
-                r->g->name);
+    slm_config usual = slm_config_default();
+    c->rope_factor = usual.rope_factor;
+    c->rope_original_context = usual.rope_original_context;
+    return EXIT_OK;
 }
 
-static int read_rope(reading *r)
+/* LongRoPE: one list up to the original context, another beyond it, where all positions, those
+ * already cached too, would turn otherwise. The model keeps to the first. */
+static int read_longrope(reading *r)
+{
+    slm_config *c = &r->m->config;
+    gguf_found *near = gguf_model_find(r->m, "rope_factors_short.weight");
+    gguf_found *far = gguf_model_find(r->m, "rope_factors_long.weight");
+    uint32_t original = 0;
+    bool found;
+    if (!near || !far) {
+        return fail(r->f, EXIT_INPUT,
+                    "%s: of the tensors rope_factors_short.weight and "
+                    "rope_factors_long.weight one is missing",
+                    r->g->name);
+    }
+    near->used = far->used = true;
+    int code = read_divisors(r, near);
+    code =
+        code ? code
+             : get_u32(r, "rope.scaling.original_context_length", 1, MAX_COUNT, &original, &found);
+    if (code == EXIT_OK && !found) {
+        return fail(r->f, EXIT_INPUT, "%s: %s is missing", r->g->name, r->key);
+    }
+    if (code == EXIT_OK && c->n_context > original) {
+        note(r->w,
+             "the context is %u positions, where rope_factors_short.weight holds; the %u of "
+             "rope_factors_long.weight are left out",
+             original, c->n_context);
+        c->n_context = original;
+    }
+    return code;
+}
+
+static int read_yarn(reading *r)
+{
+    slm_config *c = &r->m->config;
+    float factor = 1, fast = 32, slow = 1;
+    uint32_t original = c->n_context;
+    bool found;
+    int code = get_f32(r, "rope.scaling.factor", 1, 1e6f, &factor, &found);
+    if (code == EXIT_OK && !found) {
+        return fail(r->f, EXIT_INPUT, "%s: %s is missing", r->g->name, r->key);
+    }
+    code = code ? code
+                : get_u32(r, "rope.scaling.original_context_length", 1, MAX_COUNT, &original, NULL);
+    code = code ? code : get_f32(r, "rope.scaling.yarn_beta_slow", 1e-3f, 1e6f, &slow, NULL);
+    code = code ? code : get_f32(r, "rope.scaling.yarn_beta_fast", 1e-3f, 1e6f, &fast, NULL);
+    if (code != EXIT_OK) {
+        return code;
+    }
+    if (!(fast > slow) || !(c->rope_theta > 1)) {
+        return fail(r->f, EXIT_INPUT,
+                    "%s: %s must be above yarn_beta_slow, and rope.freq_base "
+                    "above 1",
+                    r->g->name, r->key);
+    }
+    rope_scale_yarn(c, &(rope_yarn){(double)factor, original, (double)fast, (double)slow, true});
+    c->rope_magnitude = (float)rope_yarn_magnitude((double)factor, 1);
+    return EXIT_OK;
+}
+
+/* What rope.scaling.type and its numbers say. */
+static int read_scaling(reading *r)
 {
     slm_config *c = &r->m->config;
     gguf_string type = {"", 0};
     float factor = 1;
     bool found;
-    gguf_found *freqs = gguf_model_find(r->m, "rope_freqs.weight");
-    c->rope_theta = 10000;
-    int code = get_f32(r, "rope.freq_base", 1, 1e12f, &c->rope_theta, NULL);
-    code = code ? code : get_f32(r, "rope.scale_linear", 1e-3f, 1e6f, &factor, &found);
+    int code = get_f32(r, "rope.scale_linear", 1e-3f, 1e6f, &factor, &found);
     bool linear = code == EXIT_OK && found && fabsf(factor - 1) > 0;
     code = code ? code : gguf_get_string(r->g, key_of(r, "rope.scaling.type"), &type, &found, r->f);
+    if (code == EXIT_OK && found && is_text(type, "yarn")) {
+        return read_yarn(r);
+    }
     if (code == EXIT_OK && found && is_text(type, "linear")) {
         linear = true;
         code = get_f32(r, "rope.scaling.factor", 1e-3f, 1e6f, &factor, &found);
         if (code == EXIT_OK && !found) {
             return fail(r->f, EXIT_INPUT, "%s: %s is missing", r->g->name, r->key);
         }
-    } else if (code == EXIT_OK && found && !is_text(type, "none")) {
-        return fail(r->f, EXIT_INPUT, "%s: %s \"%.*s\" is not supported (supported: none, linear)",
+    } else if (code == EXIT_OK && found && !is_text(type, "none") && !is_text(type, "longrope")) {
+        return fail(r->f, EXIT_INPUT,
+                    "%s: %s \"%.*s\" is not supported (supported: none, linear, yarn, longrope)",
                     r->g->name, r->key, (int)(type.n_bytes < 40 ? type.n_bytes : 40), type.text);
     }
-    if (code != EXIT_OK) {
-        return code;
-    }
-    if (linear) {
+    if (code == EXIT_OK && linear) {
         c->rope_scaling = SLM_ROPE_SCALING_LINEAR;
         c->rope_factor = factor;
     }
-    if (freqs) {
-        freqs->used = true;
-        if (linear) {
-            return fail(r->f, EXIT_INPUT, "%s: rope_freqs.weight beside linear rope scaling",
-                        r->g->name);
-        }
-        return read_rope_freqs(r, freqs);
+    return code;
+}
+
+/* Numbers that multiply cosines and sines, and those of yarn that have one usual value. */
+static int read_magnitude(reading *r)
+{
+    static const char *const ones[] = {"rope.scaling.yarn_ext_factor",
+                                       "rope.scaling.yarn_attn_factor"};
+    slm_config *c = &r->m->config;
+    float magnitude = 1, number = 0;
+    int code = get_f32(r, "rope.scaling.yarn_log_multiplier", 0, 0, &number, NULL);
+    for (size_t i = 0; i < sizeof ones / sizeof ones[0] && code == EXIT_OK; i++) {
+        code = get_f32(r, ones[i], 1, 1, &number, NULL);
     }
+    code = code ? code : get_f32(r, "rope.scaling.attn_factor", 1e-3f, 1e3f, &magnitude, NULL);
+    if (code != EXIT_OK || !(fabsf(magnitude - 1) > 0)) {
+        return code;
+    }
+    if (c->rope_scaling != SLM_ROPE_SCALING_DIVISORS) {
+        return fail(r->f, EXIT_INPUT, "%s: %s is %g: it is supported with yarn and longrope alone",
+                    r->g->name, r->key, (double)magnitude);
+    }
+    c->rope_magnitude = c->rope_magnitude * magnitude;
     return EXIT_OK;
+}
+
+static int read_rope(reading *r)
+{
+    slm_config *c = &r->m->config;
+    gguf_found *freqs = gguf_model_find(r->m, "rope_freqs.weight");
+    bool factors = gguf_model_find(r->m, "rope_factors_short.weight") ||
+                   gguf_model_find(r->m, "rope_factors_long.weight");
+    c->rope_theta = 10000;
+    int code = get_f32(r, "rope.freq_base", 1, 1e12f, &c->rope_theta, NULL);
+    code = code ? code : read_scaling(r);
+    if (code == EXIT_OK && c->rope_scaling != SLM_ROPE_SCALING_NONE && (freqs || factors)) {
+        return fail(r->f, EXIT_INPUT, "%s: %s beside another rope scaling", r->g->name,
+                    freqs ? "rope_freqs.weight" : "rope_factors_short.weight");
+    }
+    if (code == EXIT_OK && freqs) {
+        freqs->used = true;
+        code = read_rope_freqs(r, freqs);
+    } else if (code == EXIT_OK && factors) {
+        code = read_longrope(r);
+    }
+    return code ? code : read_magnitude(r);
 }
 
 /* ---- Token ids ------------------------------------------------------------------------------- */

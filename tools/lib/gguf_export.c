@@ -158,7 +158,20 @@ static int size_tensor(const export *e, out_tensor *t, uint64_t *offset)
     return EXIT_OK;
 }
 
-/* What llama.cpp divides each frequency by: Llama 3.1's scaling as a tensor. */
+static int add_freqs(export *e, uint32_t n, uint64_t *offset)
+{
+    out_tensor *t = &e->tensors[e->n_tensors++];
+    snprintf(t->name, sizeof t->name, "rope_freqs.weight");
+    t->header = (gguf_tensor){.name = {t->name, strlen(t->name)},
+                              .rank = 1,
+                              .dims = {n, 1, 1, 1},
+                              .offset = *offset,
+                              .n_bytes = n * 4};
+    *offset += (t->header.n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return EXIT_OK;
+}
+
+/* What llama.cpp divides each frequency by: Llama 3.1's scaling, or any other, as a tensor. */
 static int make_freqs(export *e, uint64_t *offset)
 {
     const slm_config *c = &e->config;
@@ -166,6 +179,10 @@ static int make_freqs(export *e, uint64_t *offset)
     e->freqs = malloc(n / 2 * sizeof *e->freqs);
     if (!e->freqs) {
         return fail(e->f, EXIT_RESOURCE, "%s: no memory", e->path);
+    }
+    if (c->rope_scaling == SLM_ROPE_SCALING_DIVISORS) {
+        memcpy(e->freqs, c->rope_divisors, n / 2 * sizeof *e->freqs);
+        return add_freqs(e, n / 2, offset);
     }
     double low = (double)c->rope_low_freq_factor, high = (double)c->rope_high_freq_factor;
     for (uint32_t i = 0; i < n / 2; i++) {
@@ -176,15 +193,7 @@ static int make_freqs(export *e, uint64_t *offset)
                               : smooth >= 1 ? 1
                                             : 1 / ((1 - smooth) / factor + smooth));
     }
-    out_tensor *t = &e->tensors[e->n_tensors++];
-    snprintf(t->name, sizeof t->name, "rope_freqs.weight");
-    t->header = (gguf_tensor){.name = {t->name, strlen(t->name)},
-                              .rank = 1,
-                              .dims = {n / 2, 1, 1, 1},
-                              .offset = *offset,
-                              .n_bytes = n / 2 * 4};
-    *offset += (t->header.n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return EXIT_OK;
+    return add_freqs(e, n / 2, offset);
 }
 
 static int plan_tensors(export *e)
@@ -208,7 +217,10 @@ static int plan_tensors(export *e)
             e->n_tensors++;
         }
     }
-    return e->config.rope_scaling == SLM_ROPE_SCALING_LLAMA3 ? make_freqs(e, &offset) : EXIT_OK;
+    bool has_freqs =
+        e->config.rope_scaling == SLM_ROPE_SCALING_LLAMA3 ||
+        (e->config.rope_scaling == SLM_ROPE_SCALING_DIVISORS && e->family->interleaved);
+    return has_freqs ? make_freqs(e, &offset) : EXIT_OK;
 }
 
 /* ---- Metadata -------------------------------------------------------------------------------- */
@@ -231,6 +243,27 @@ static void put_ids(export *e, notes *w)
         note(w, "%s: GGUF names three tokens that end a text; %u are left out", e->path,
              c->n_stop_ids - 3);
     }
+}
+
+/* Takes over what GGUF has no place for, and the parameters behind rope_freqs, whose values are
+ * what was written. */
+static void take_over(slm_config *read, const slm_config *c)
+{
+    read->temperature = c->temperature;
+    read->top_p = c->top_p;
+    read->min_p = c->min_p;
+    read->top_k = c->top_k;
+    read->n_stop_ids = c->n_stop_ids;
+    memcpy(read->stop_ids, c->stop_ids, sizeof c->stop_ids);
+    if (c->rope_scaling == SLM_ROPE_SCALING_LLAMA3 &&
+        read->rope_scaling == SLM_ROPE_SCALING_DIVISORS) {
+        read->rope_scaling = c->rope_scaling;
+        read->rope_factor = c->rope_factor;
+        read->rope_original_context = c->rope_original_context;
+        read->n_rope_divisors = 0;
+    }
+    read->rope_low_freq_factor = c->rope_low_freq_factor;
+    read->rope_high_freq_factor = c->rope_high_freq_factor;
 }
 
 /* Reads the metadata back and compares. */
@@ -266,14 +299,8 @@ static int prove(export *e)
         free(ignored);
     }
     if (code == EXIT_OK) {
-        slm_config c = e->config;
-        m.config.temperature = c.temperature; /* GGUF has no place for these */
-        m.config.top_p = c.top_p;
-        m.config.min_p = c.min_p;
-        m.config.top_k = c.top_k;
-        m.config.n_stop_ids = c.n_stop_ids;
-        memcpy(m.config.stop_ids, c.stop_ids, sizeof c.stop_ids);
-        size_t n = slm_config_write(&c, was, sizeof was);
+        take_over(&m.config, &e->config);
+        size_t n = slm_config_write(&e->config, was, sizeof was);
         if (slm_config_write(&m.config, is, sizeof is) != n || memcmp(was, is, n) != 0) {
             code = fail(e->f, EXIT_INPUT,
                         "%s: its configuration differs from what GGUF's %s models compute; there "
