@@ -153,6 +153,7 @@ static bool adjust_match(const slm_tokenizer *t, uint32_t flags, const uint8_t *
            before >= taken) {
         m->begin = before;
     }
+    m->begin = flags & ADDED_LSTRIP && m->begin < taken ? taken : m->begin;
     m->end = flags & ADDED_RSTRIP && m->end < m->spaces ? m->spaces : m->end;
     while (flags & ADDED_RSTRIP && m->end < n &&
            (slm_unicode_at(&t->unicode, text + m->end, n - m->end, &length) & CLASS_MASK) ==
@@ -160,7 +161,7 @@ static bool adjust_match(const slm_tokenizer *t, uint32_t flags, const uint8_t *
         m->end += length;
     }
     m->spaces = flags & ADDED_RSTRIP ? m->end : m->spaces;
-    return true;
+    return m->begin < m->end; /* else what was to be taken is taken already */
 }
 
 /* The next added token at or after m->next, leftmost, of those the longest; false if there is

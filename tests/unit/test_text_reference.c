@@ -91,7 +91,7 @@ static void like_the_library(void)
         json_decref(line);
         count++;
     }
-    CHECK_U64(count, 44);
+    CHECK_U64(count, 45);
     free(lines);
 }
 

@@ -124,6 +124,8 @@ const TOKENIZERS = {
   'bytes, added that overlap': byteLevel(bytes(), {}, {}, [{ content: '<|a|>', special: true },
     { content: '<|a|>b' }, { content: '<|a' }, { content: 'a|>', lstrip: true },
     { content: '\n', rstrip: true }, { content: '\t' }, { content: '  ', normalized: true }]),
+  'bytes, added white space': byteLevel(bytes(), {}, {}, [
+    { content: '\t\n', lstrip: true, rstrip: true }, { content: 'x', rstrip: true }]),
   'marks': pieces(DROPPED),
   'marks, Replace first': pieces({ ...DROPPED, normalizer: norms(SPACES, PREPEND) }),
   'marks, a space in front': pieces({ ...DROPPED, normalizer: norms(
@@ -159,7 +161,7 @@ const FIXED = ['', ' ', 'a', 'abc', ' abc', 'a b', 'ab  c', 'cab dd cab', 'abcab
   '<e\u0301> <\u00e9>  <é\u0301>', 'e\u0301x \u00e9x', ' a\u0301 \u00e1', '019019', 'axyb',
   'aQb xQQy', '0.1', 'QQ', '\n\n\n', 'ab\nab',
   'a▁b', "it's xy's", `${'dede'.repeat(9)}aQb0Q1字xQQy aQb`, `${'cab '.repeat(12)}QaQbQ xQy`,
-  '<0xGG><0x100><0x-1><0x41>'];
+  '<0xGG><0x100><0x-1><0x41>', 'a\t\n \t\n\t\nb', 'x \t\n \t\n x \t\n'];
 let seed = 4;
 const next = (n) => {
   seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
