@@ -33,10 +33,12 @@ INLINE void sums_clear(extent n, run_sums *s)
 }
 
 /* Has n lines fetched into the second-level cache that are used a few super-blocks later: weights
- * are read once, in order, but the processor's own prefetching ends with each page. */
-INLINE void fetch_ahead(const uint8_t *p, uint32_t n)
+ * are read once. Of Q4_K and Q8_0 they are used in order; there the processor fetches them itself,
+ * but for its stopping at each page, and more than one in eight is in its way. */
+INLINE void fetch_ahead(slm_type type, const uint8_t *p, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t step = type == SLM_TYPE_Q4_K || type == SLM_TYPE_Q8_0 ? 8 : 1;
+    for (uint32_t i = 0; i < n; i += step) {
         __builtin_prefetch(
             (const void *)((uintptr_t)p + FETCH_AHEAD + i * (uint32_t)SLM_LINE_BYTES), 0, 2);
     }
@@ -109,7 +111,7 @@ INLINE void affine_dot(slm_type type, extent n, const uint8_t *block, uint32_t s
     sums_clear(n, &i1);
     sums_clear(n, &i2);
     if (place) {
-        fetch_ahead(place, 4);
+        fetch_ahead(type, place, 4);
     }
     UNROLL for (uint32_t v = 0; v < n.vectors; v++)
     {
@@ -121,8 +123,9 @@ INLINE void affine_dot(slm_type type, extent n, const uint8_t *block, uint32_t s
             UNROLL for (uint32_t t = 0; t < n.tokens; t++)
             {
                 const int16_t *of_mins = a[t].sum32 + (size_t)4 * h;
-                i2.v[t][v] += madd16(even_pair(min[h]), vu_splat_load(of_mins));
-                i2.v[t][v] += madd16(even_pair(min[h] >> 8), vu_splat_load(of_mins + 2));
+                vu even = vu_splat_load(of_mins), odd = vu_splat_load(of_mins + 2);
+                i2.v[t][v] = madd16_add(i2.v[t][v], even_pair(min[h]), even);
+                i2.v[t][v] = madd16_add(i2.v[t][v], even_pair(min[h] >> 8), odd);
             }
         }
     }
@@ -130,7 +133,7 @@ INLINE void affine_dot(slm_type type, extent n, const uint8_t *block, uint32_t s
     {
         uint32_t at = (4 + c * chunk_lines(type)) * SLM_LINE_BYTES;
         if (place) {
-            fetch_ahead(place + at, chunk_lines(type));
+            fetch_ahead(type, place + at, chunk_lines(type));
         }
         chunk_dot(type, n, block + at, a, c, scale[c / 2], &i1);
     }
@@ -154,13 +157,13 @@ INLINE void q6_dot(extent n, const uint8_t *block, const uint8_t *plane, uint32_
     sums_clear(n, &total);
     sums_clear(n, &bias);
     if (place) {
-        fetch_ahead(place, 1);
+        fetch_ahead(SLM_TYPE_Q6_K, place, 1);
     }
     NO_UNROLL for (uint32_t c = 0; c < chunks; c++)
     {
         vu scale[GEMV_VECTORS];
         if (place) {
-            fetch_ahead(place + 32 + c * 13 * SLM_LINE_BYTES, 13);
+            fetch_ahead(SLM_TYPE_Q6_K, place + 32 + c * 13 * SLM_LINE_BYTES, 13);
         }
         UNROLL for (uint32_t v = 0; v < n.vectors; v++)
         {
@@ -168,8 +171,9 @@ INLINE void q6_dot(extent n, const uint8_t *block, const uint8_t *plane, uint32_
             UNROLL for (uint32_t t = 0; t < n.tokens; t++)
             {
                 const int16_t *of_codes = a[t].sum16 + (size_t)4 * c;
-                bias.v[t][v] += madd16(signed_pair(scale[v], 0), vu_splat_load(of_codes));
-                bias.v[t][v] += madd16(signed_pair(scale[v], 1), vu_splat_load(of_codes + 2));
+                vu even = vu_splat_load(of_codes), odd = vu_splat_load(of_codes + 2);
+                bias.v[t][v] = madd16_add(bias.v[t][v], signed_pair(scale[v], 0), even);
+                bias.v[t][v] = madd16_add(bias.v[t][v], signed_pair(scale[v], 1), odd);
             }
         }
         chunk_dot(SLM_TYPE_Q6_K, n, block + (chunks + c * 12) * SLM_LINE_BYTES, a, c, scale,
@@ -238,7 +242,7 @@ INLINE void plain_dot(slm_type type, extent n, const uint8_t *block, const uint8
     NO_UNROLL for (uint32_t j = 0; j < s; j++, block += n_bytes, plane += 32)
     {
         if (place) {
-            fetch_ahead(place + j * (n_bytes + 32), n_bytes / SLM_LINE_BYTES + 1);
+            fetch_ahead(type, place + j * (n_bytes + 32), n_bytes / SLM_LINE_BYTES + 1);
         }
         plain_block(type, n, block, plane, j, a, out);
     }
