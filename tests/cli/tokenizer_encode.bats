@@ -82,6 +82,9 @@ PY
     [ "$(offsets "$T/c.json" 'a\xe6\x97\xa5\xe6\x9c\xacb')" = "0-1:1 1-4:0 4-7:0 7-8:2" ]
     characters '{}' '[]' '{}'
     [ "$(offsets "$T/c.json" 'a\xe6\x97\xa5bcb')" = "0-1:1 4-5:2 6-7:2" ]
+    characters "$SPM" '[]' '{}' # what is dropped does not keep its neighbours from merging
+    [ "$(offsets "$T/c.json" 'b cca')" = "0-0:3 0-1:2 1-5:4" ]
+    [ "$(offsets "$T/c.json" '\xe6\x97\xa5a')" = "3-4:4" ]
 }
 
 @test "offsets of added tokens: with the white space that they take" {

@@ -255,6 +255,27 @@ static bool align_unknown(aligner *a, token_span *span)
     return true;
 }
 
+/* A token whose characters have others between them that encoding drops. */
+static bool align_apart(aligner *a, const uint8_t *bytes, uint32_t n, token_span *span)
+{
+    size_t pos = a->at, begin = a->at;
+    for (uint32_t k = 0, length = 1, c; k < n; k += length, pos += length) {
+        for (size_t step; (step = tokenless(a, pos)) != 0;) {
+            pos += step;
+            begin = k == 0 ? pos : begin;
+        }
+        if (!(a->v.flags & TOK_BYTE_LEVEL)) {
+            length = slm_utf8_decode(bytes + k, n - k, &c);
+        }
+        if (a->n - pos < length || memcmp(a->text + pos, bytes + k, length) != 0) {
+            return false;
+        }
+    }
+    *span = span_of(a, begin, pos);
+    a->at = pos;
+    return true;
+}
+
 static bool align_text(aligner *a, uint32_t id, token_span *span)
 {
     uint32_t n;
@@ -271,7 +292,7 @@ static bool align_text(aligner *a, uint32_t id, token_span *span)
         a->at += tokenless(a, a->at);
     }
     if (a->n - a->at < n || memcmp(a->text + a->at, bytes, n) != 0) {
-        return false;
+        return a->v.unk_id < 0 && align_apart(a, bytes, n, span);
     }
     *span = span_of(a, a->at, a->at + n);
     a->at += n;
