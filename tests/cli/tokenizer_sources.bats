@@ -16,6 +16,14 @@ setup() {
     python3 tests/cli/gguf_vocabularies.py "$BATS_TEST_TMPDIR"
 }
 
+@test "Phi 3's vocabulary in GGUF keeps its chat turns" {
+    file="${SLM_SHARED:-../shared}/tokenizers/vectors/ggml-vocab-phi-3.gguf"
+    [ -e "$file" ] || skip "needs shared"
+    run -0 "$BIN/slm-convert" "$file" --vocab-only -o "$BATS_TEST_TMPDIR/p.slm"
+    [[ "$output" != *"without chat turns"* ]]
+    "$TOKENIZER" info "$BATS_TEST_TMPDIR/p.slm" | grep -q "chat turns yes"
+}
+
 @test "a tokenizer.bin that is none: exit 3" {
     printf 'not a tokenizer' > "$BATS_TEST_TMPDIR/t.bin"
     run "$TOKENIZER" info "$BATS_TEST_TMPDIR/t.bin"

@@ -457,6 +457,16 @@ static void swallowed_white_space(void)
     expect(&s, talk, 3, SLM_CHAT_ANSWER,
            "<|user|>hi <|end|><|assistant|>ho<|end|><|user|>x<|end|><|assistant|>");
     small_close(&s);
+    /* as the first of them had it: the answer begins at the end of the user's turn */
+    static const slm_message again[] = {
+        {SLM_ROLE_USER, "hi", 2}, {SLM_ROLE_ASSISTANT, "\n ho ", 5}, {SLM_ROLE_USER, " x", 2}};
+    open_model(&s, "<|user|> <|assistant|> <|end|>", NULL, NULL,
+               EACH "{% if m.role == 'user' %}{{ '<|user|>\n' + m.content + '<|end|>\n' }}"
+                    "{{ '<|assistant|>\n' }}{% else %}{{ m.content + '<|end|>\n' }}{% endif %}" END,
+               true);
+    expect(&s, again, 3, SLM_CHAT_ANSWER,
+           "<|user|>hi<|end|><|assistant|>ho <|end|><|user|>x<|end|><|assistant|>");
+    small_close(&s);
 }
 
 /* ---- Templates that are refused -------------------------------------------------------------- */

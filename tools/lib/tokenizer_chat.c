@@ -114,10 +114,15 @@ static int make_payload(tokenizer_build *b, const chat_turns *turns, uint8_t **c
         return fail(f, EXIT_RESOURCE, "no memory for the chat turns");
     }
     o->b = b;
+    bool swallows_next[CHAT_SEQUENCES];
     for (uint32_t i = 0; i < CHAT_SEQUENCES; i++) {
-        bool swallowing = add_sequence(o, i, turns->sequences[i]);
-        /* what a message begins with is then swallowed too */
-        if (swallowing && i >= CHAT_PREFIX && i < CHAT_SUFFIX) {
+        swallows_next[i] = add_sequence(o, i, turns->sequences[i]);
+    }
+    /* What a message begins with is then swallowed too. An answer may follow a user's turn at once:
+     * that has its prefix at its end. */
+    for (uint32_t i = CHAT_PREFIX; i < CHAT_SUFFIX; i++) {
+        bool answer = i == CHAT_PREFIX + SLM_ROLE_ASSISTANT && o->count[i] == 0;
+        if (swallows_next[i] || (answer && swallows_next[CHAT_SUFFIX + SLM_ROLE_USER])) {
             uint32_t shift = CHAT_TRIM_SHIFT + 4 * (i - CHAT_PREFIX);
             flags = (flags & ~(3u << shift)) | (uint32_t)CHAT_TRIM_SPACE << shift;
         }
