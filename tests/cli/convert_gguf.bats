@@ -218,6 +218,54 @@ round_trip() { # MODEL.gguf
     done
 }
 
+@test "--to gguf: what llama.cpp makes of it otherwise is said" {
+    local name said
+    while read -r name said; do
+        python3 tests/golden/families/make_checkpoint.py "$name" "$at/$name"
+        "$SLM_BIN/slm-convert" "$at/$name" -o "$at/$name.slm" -q
+        run -0 "$SLM_BIN/slm-convert" "$at/$name.slm" --to gguf -o "$at/$name.gguf"
+        [[ "$output" == *"$said"* ]] || { echo "$name: $output"; false; }
+    done <<END
+mistral llama.cpp gives llama models no window: beyond 24 positions its numbers are others
+phi3 llama.cpp gives phi3 models no window
+starcoder2 llama.cpp gives starcoder2 models no window
+END
+    for name in qwen2 olmo2; do
+        python3 tests/golden/families/make_checkpoint.py "$name" "$at/$name"
+    done
+    python3 - "$at" <<'END'
+import json, sys
+path = sys.argv[1] + "/qwen2/config.json"
+config = json.load(open(path))
+config["rope_scaling"] = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
+                          "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+json.dump(config, open(path, "w"))
+path = sys.argv[1] + "/olmo2/config.json"
+config = json.load(open(path))
+config["tie_word_embeddings"] = True
+json.dump(config, open(path, "w"))
+path = sys.argv[1] + "/olmo2/model.safetensors"
+blob = open(path, "rb").read()
+start = 8 + int.from_bytes(blob[:8], "little")
+header, data = json.loads(blob[8:start]), b""
+del header["__metadata__"], header["lm_head.weight"]
+for entry in header.values():
+    begin, end = entry["data_offsets"]
+    entry["data_offsets"] = [len(data), len(data) + end - begin]
+    data += blob[start + begin:start + end]
+text = json.dumps(header).encode()
+open(path, "wb").write(len(text).to_bytes(8, "little") + text + data)
+END
+    while read -r name said; do
+        "$SLM_BIN/slm-convert" "$at/$name" -o "$at/$name.slm" -q
+        run -0 "$SLM_BIN/slm-convert" "$at/$name.slm" --to gguf -o "$at/$name.gguf"
+        [[ "$output" == *"$said"* ]] || { echo "$name: $output"; false; }
+    done <<END
+qwen2 llama.cpp does not load qwen2 models with rope_freqs.weight
+olmo2 llama.cpp does not load olmo2 models without output.weight
+END
+}
+
 @test "--to gguf: refusals" {
     make_case f32
     "$SLM_BIN/slm-convert" "$at/m.gguf" -o "$at/m.slm" -q

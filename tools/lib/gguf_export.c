@@ -314,12 +314,33 @@ static int prove(export *e)
     return code;
 }
 
+/* The file says what the model is; what llama.cpp makes of it may be another thing. */
+static void note_readers(const export *e, notes *w)
+{
+    const gguf_family *family = e->family;
+    const slm_config *c = &e->config;
+    if (family->window_unread && c->window != 0 && c->window < c->n_context) {
+        note(w,
+             "%s: llama.cpp gives %s models no window: beyond %u positions its numbers are others",
+             e->path, family->name, c->window);
+    }
+    if (e->freqs && !family->rope_freqs) {
+        note(w, "%s: llama.cpp does not load %s models with rope_freqs.weight", e->path,
+             family->name);
+    }
+    if (family->untied_only && c->tied_output) {
+        note(w, "%s: llama.cpp does not load %s models without output.weight", e->path,
+             family->name);
+    }
+}
+
 static int make_keys(export *e, bool want_tokenizer, notes *w)
 {
     const slm_section *s = slm_file_section(&e->file, SLM_SECTION_TOKENIZER);
     int code = EXIT_OK;
     gguf_keys_config(&e->keys, e->family, &e->config);
     put_ids(e, w);
+    note_readers(e, w);
     if (s && want_tokenizer) {
         code = gguf_keys_tokenizer(&e->keys, e->path, e->in.bytes + s->offset, s->length,
                                    &e->config, w, e->f);

@@ -12,14 +12,18 @@ typedef struct gguf_family {
     const char *name;         /* general.architecture, and the prefix of its keys */
     const char *architecture; /* in the .slm file */
     uint32_t norm_kind, qk_norm, activation;
-    bool only_post_norm;     /* norms after blocks instead of before them */
-    bool post_norm;          /* norms after blocks too */
-    bool ungated;            /* act(up x) instead of act(gate x) * up x */
-    bool learned_positions;  /* position_embd instead of rope */
-    bool interleaved;        /* rope pairs are neighbours: rows 2i, 2i+1 of each head of q and k */
-    bool fused_qkv;          /* attn_qkv holds the rows of q, k and v; used when writing */
-    bool fused_up;           /* ffn_up holds the rows of gate and up; used when writing */
-    bool scale_keys;         /* embedding_scale and its like are read by llama.cpp */
+    bool only_post_norm;    /* norms after blocks instead of before them */
+    bool post_norm;         /* norms after blocks too */
+    bool ungated;           /* act(up x) instead of act(gate x) * up x */
+    bool learned_positions; /* position_embd instead of rope */
+    bool interleaved;       /* rope pairs are neighbours: rows 2i, 2i+1 of each head of q and k */
+    bool fused_qkv;         /* attn_qkv holds the rows of q, k and v; used when writing */
+    bool fused_up;          /* ffn_up holds the rows of gate and up; used when writing */
+    bool scale_keys;        /* embedding_scale and its like are read by llama.cpp */
+    /* What llama.cpp (tried: the release of docs/benchmarks.md) makes of such files. */
+    bool window_unread;      /* every layer sees all positions */
+    bool rope_freqs;         /* loads rope_freqs.weight */
+    bool untied_only;        /* does not load a file without output.weight */
     bool root_embedding;     /* embeddings are multiplied by sqrt(width) */
     uint32_t full_period;    /* every so many layers one attends without window; 0: none does */
     bool no_window;          /* attention.sliding_window must not be shorter than the context */
