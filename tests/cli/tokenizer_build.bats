@@ -191,6 +191,9 @@ PY
     [[ "$output" == *"gpt2, llama3, qwen2, digits, none"* ]]
     run -2 build --pre llama3 --prefix-space
     run -3 build --special hello # a merge makes it
+    [[ "$output" == *'line 5 makes "hello", which as a control token no text becomes'* ]]
+    run -3 build --special h
+    [[ "$output" == *'line 2 names "h"'* ]]
 }
 
 @test "misuse: exit 2, and nothing is replaced unasked" {

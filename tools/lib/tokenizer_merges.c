@@ -168,16 +168,32 @@ static int read_vocab(merges_reader *r)
     return EXIT_OK;
 }
 
+static bool is_special(const merges_reader *r, const piece *p)
+{
+    for (uint32_t i = 0; i < r->rules->n_specials; i++) {
+        const char *text = r->rules->specials[i];
+        if (strlen(text) == p->n_bytes && memcmp(text, p->text, p->n_bytes) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int check_pieces(const merges_reader *r)
 {
     for (uint32_t i = 0; i < r->n_merges; i++) {
         const merge *m = &r->merges[i];
         const piece *pieces[3] = {&m->left, &m->right, &m->whole};
         for (int k = 0; k < 3; k++) {
+            int n = pieces[k]->n_bytes < 64 ? (int)pieces[k]->n_bytes : 64;
+            if (is_special(r, pieces[k])) {
+                return fail(r->f, EXIT_INPUT,
+                            "%s: line %u %s \"%.*s\", which as a control token no text becomes",
+                            r->list->name, m->line, k < 2 ? "names" : "makes", n, pieces[k]->text);
+            }
             if (json_object_getn(r->vocab, pieces[k]->text, pieces[k]->n_bytes)) {
                 continue;
             }
-            int n = pieces[k]->n_bytes < 64 ? (int)pieces[k]->n_bytes : 64;
             return r->vocab_text
                        ? fail(r->f, EXIT_INPUT, "%s: line %u %s \"%.*s\", which is not in %s",
                               r->list->name, m->line, k < 2 ? "names" : "makes", n, pieces[k]->text,
