@@ -44,6 +44,8 @@ INLINE void four_words(slm_type type, const uint8_t *words, const vu l[2], const
                 high[v] = dot_step(type, high[v], code_step(type, y[v], p), b, b);
             }
         }
+        KEEP_SUMS(low[0], low[1]);
+        KEEP_SUMS(high[0], high[1]);
     }
 }
 
@@ -55,7 +57,7 @@ INLINE void chunk_dot(slm_type type, const uint8_t *chunk, const act_block *a, u
     const uint8_t *q = a->q + (size_t)64 * CODE_STEPS * c;
     bool twice = 4 * CODE_STEPS % run_steps(type) == 0; /* a run is half a chunk */
     vu low[2] = {{0}}, high[2] = {{0}}, scale[2] = {scales[0], scales[1]};
-    NO_UNROLL for (uint32_t m = 0; m < 2; m++)
+    UNROLL for (uint32_t m = 0; m < 2; m++)
     {
         const uint8_t *words = chunk + 4 * m * SLM_LINE_BYTES;
         const uint8_t *acts = q + 16 * CODE_STEPS * m;
@@ -151,31 +153,50 @@ INLINE void q6_rows(const uint8_t *block, const uint8_t *plane, uint32_t s, cons
     }
 }
 
-/* Here a vector goes through the whole super-block before the next one starts: one block has too
+/* Here two vectors go through the whole super-block before the next ones start: one block has too
  * little to do to hide what comes between blocks. */
 INLINE void plain_rows(slm_type type, const uint8_t *block, const uint8_t *plane, uint32_t s,
                        const act_block *a, float *y)
 {
-    NO_UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v++, block += VB, plane += VL * 2, y += VL)
+    NO_UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v += 2)
     {
-        vf part = {0};
-        const uint8_t *words = block, *d = plane;
+        vf part[2] = {{0}};
+        const uint8_t *words = block + v * VB, *d = plane + v * VL * 2;
+        const uint8_t *acts = (const uint8_t *)a;
         NO_UNROLL for (uint32_t j = 0; j < s; j++, words += plain_bytes(type), d += 32)
         {
-            vu sum = {0}, second = {0};
-            UNROLL for (uint32_t step = 0; step < 8 * CODE_STEPS; step++)
+            vu sum[2] = {{0}};
+            KEEP_ORDER(words, acts);
+            UNROLL for (uint32_t i = 0; i < 8; i++)
             {
-                vu *to = step / CODE_STEPS % 2 == 0 ? &sum : &second;
-                vu word = plain_word(type, words, step / CODE_STEPS);
-                *to = dot_word(type, *to, code_step(type, word, step % CODE_STEPS),
-                               act_step(type, a, 8 * CODE_STEPS * j + step));
+                uint32_t q = type == SLM_TYPE_Q4_0 ? i / 2 + i % 2 * 4 : i; /* as lines come */
+                UNROLL for (uint32_t p = 0; p < CODE_STEPS; p++)
+                {
+                    act_word x = act_at(type, acts, CODE_STEPS * q + p);
+                    UNROLL for (uint32_t k = 0; k < 2; k++)
+                    {
+                        vu word = plain_word(type, words + k * VB, q);
+                        sum[k] = dot_word(type, sum[k], code_step(type, word, p), x);
+                    }
+                }
+                if (i % 2 == 1) {
+                    KEEP_SUMS(sum[0], sum[1]);
+                }
             }
-            sum = run_widen(type, sum) + run_widen(type, second) + sum_start(type, a, j);
-            vf scaled = vf_load_halves(d) * vf_from_ints(sum);
-            part = part + scaled;
+            UNROLL for (uint32_t k = 0; k < 2; k++)
+            {
+                vu whole = run_widen(type, sum[k]) + sum_start(type, a, j);
+                vf scaled = vf_load_halves(d + k * VL * 2) * vf_from_ints(whole);
+                part[k] = part[k] + scaled;
+            }
+            acts += (size_t)32 * CODE_STEPS;
         }
-        part = vf_splat(a->d) * part;
-        vf_store(y, vf_load(y) + part);
+        UNROLL for (uint32_t k = 0; k < 2; k++)
+        {
+            float *to = y + (v + k) * VL;
+            part[k] = vf_splat(a->d) * part[k];
+            vf_store(to, vf_load(to) + part[k]);
+        }
     }
 }
 

@@ -36,11 +36,10 @@
 INLINE vu dot_step(slm_type type, vu sum, vu w, vu a, vu negative)
 {
     v128_t wi = (v128_t)w, ai = (v128_t)a;
-    if (type == SLM_TYPE_Q8_0) { /* a pair of one part is at most 2*128*127 */
+    if (type == SLM_TYPE_Q8_0) { /* a pair is at most 2*128*127: of each code one part is zero */
         v128_t plus = wasm_i16x8_relaxed_dot_i8x16_i7x16(wi, ai);
         v128_t minus = wasm_i16x8_relaxed_dot_i8x16_i7x16(wi, (v128_t)negative);
-        return sum + (vu)wasm_i32x4_extadd_pairwise_i16x8(plus) -
-               (vu)wasm_i32x4_extadd_pairwise_i16x8(minus);
+        return sum + (vu)wasm_i32x4_extadd_pairwise_i16x8(wasm_i16x8_sub(plus, minus));
     }
     return (vu)wasm_i16x8_add((v128_t)sum, wasm_i16x8_relaxed_dot_i8x16_i7x16(ai, wi));
 }

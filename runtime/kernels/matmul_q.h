@@ -24,6 +24,10 @@
 #define NIBBLE_STEPS 1
 #endif
 
+#ifndef KEEP_SUMS /* wasm_vectors.h */
+#define KEEP_SUMS(a, b) ((void)0)
+#endif
+
 /* The activations of one token and super-block. Records of one super-block lie side by side for all
  * tokens. Sums stand in fours as 0 2 1 3, the order in which pairs of bytes come out of scale
  * lines. */
@@ -220,19 +224,26 @@ typedef struct act_word {
     vu x, negative;
 } act_word;
 
-INLINE act_word act_step(slm_type type, const act_block *a, uint32_t step)
+/* of: the activations of the block that steps are counted from, as the first of q. */
+INLINE act_word act_at(slm_type type, const uint8_t *of, uint32_t step)
 {
     act_word word = {{0}, {0}};
     (void)type;
+    of += 4 * (size_t)step;
 #ifdef SPLIT_SIGNED
     if (type == SLM_TYPE_Q8_0) {
-        word.x = vu_splat_load(a->positive + 4 * (size_t)step);
-        word.negative = vu_splat_load(a->negative + 4 * (size_t)step);
+        word.x = vu_splat_load(of + offsetof(act_block, positive));
+        word.negative = vu_splat_load(of + offsetof(act_block, negative));
         return word;
     }
 #endif
-    word.x = vu_splat_load(a->q + 4 * (size_t)step);
+    word.x = vu_splat_load(of + offsetof(act_block, q));
     return word;
+}
+
+INLINE act_word act_step(slm_type type, const act_block *a, uint32_t step)
+{
+    return act_at(type, (const uint8_t *)a, step);
 }
 
 /* sum + codes times activations: four products in each lane, perhaps as two 16-bit sums. */
@@ -414,6 +425,7 @@ INLINE void tile_steps(slm_type type, const vu code_at[][STRIP], uint32_t n_vect
             {
                 sum[t][r] = dot_word(type, sum[t][r], code[r], x);
             }
+            KEEP_SUMS(sum[t][0], sum[t][n_vectors - 1]);
         }
     }
 }
