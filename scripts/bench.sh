@@ -3,10 +3,11 @@
 # through node-llama-cpp, and wllama in headless Chromium. npm installs both into build/bench, at
 # the versions that scripts/bench/package.json names; nothing else of this project needs them.
 #
-#     scripts/bench.sh [native|browser|visit]...
+#     scripts/bench.sh [native|browser|visit|wasm]...
 #
 # native: tokens per second beside llama.cpp; browser: beside wllama; visit: what the visitor of a
-# page waits for, beside wllama. What is measured can be narrowed: SHAPES="smollm2-135m",
+# page waits for, beside wllama; wasm: the modules in Node (another one: NODE=) beside our own AVX2
+# kernels, where there are such. What is measured can be narrowed: SHAPES="smollm2-135m",
 # TYPES="Q4_K_M", THREADS=1,2, ROUNDS=5; BROWSER_SHAPES, BROWSER_TYPES, BROWSER_THREADS,
 # BROWSER_ROUNDS, which visit takes too. What was measured before stays in the report until it is
 # measured again or build/bench/results is removed.
@@ -19,7 +20,7 @@ types=${TYPES:-Q4_K_M Q5_K_M Q6_K Q8_0}
 browser_shapes=${BROWSER_SHAPES:-smollm2-135m}
 browser_types=${BROWSER_TYPES:-Q4_K_M Q8_0}
 parts=("$@")
-[ "${#parts[@]}" -gt 0 ] || parts=(native browser visit)
+[ "${#parts[@]}" -gt 0 ] || parts=(native browser visit wasm)
 status=0
 
 install() {
@@ -59,8 +60,17 @@ for part in "${parts[@]}"; do
             done
         done
         ;;
+    wasm)
+        [ "$(uname -m)" = x86_64 ] || continue
+        for shape in $browser_shapes; do
+            for type in $browser_types; do
+                "${NODE:-node}" scripts/bench/wasm.mjs "$work" "$bin" "$shape" "$type" \
+                    --rounds "${BROWSER_ROUNDS:-3}" || status=1
+            done
+        done
+        ;;
     *)
-        echo "bench: '$part' is not native, browser or visit" >&2
+        echo "bench: '$part' is not native, browser, visit or wasm" >&2
         exit 2
         ;;
     esac

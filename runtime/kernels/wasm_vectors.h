@@ -9,9 +9,9 @@
 /* Pointers that the compiler knows nothing of: what is added to them stays an offset in the
  * instruction, and what is read through them is read here and not kept from before. */
 #define KEEP_ORDER(p, q) __asm__ volatile("" : "+r"(p), "+r"(q)::"memory")
-/* Has two sums added up to here before what follows is read; else the compiler reads all that a loop
- * needs first and adds last, and the browser's 16 registers do not hold that. A lane of each, which
- * nobody uses, is an instruction in the module and none in the browser's code. */
+/* Has two sums added up to here before what follows is read; else the compiler reads all that a
+ * loop needs first and adds last, and the browser's 16 registers do not hold that. A lane of each,
+ * which nobody uses, is an instruction in the module and none in the browser's code. */
 #define KEEP_SUMS(a, b) __asm__ volatile("" ::"r"((a)[0]), "r"((b)[0]) : "memory")
 
 INLINE vu madd16(vu a, vu b)

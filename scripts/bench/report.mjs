@@ -1,4 +1,5 @@
-// report.mjs - what native.mjs, browser.mjs, visit.mjs measured -> docs/benchmarks.md, on stdout.
+// report.mjs - what native.mjs, browser.mjs, visit.mjs, wasm.mjs measured -> docs/benchmarks.md,
+// on stdout.
 //
 //     node report.mjs FOLDER
 import fs from "node:fs";
@@ -10,6 +11,7 @@ const results = fs.readdirSync(folder).filter((name) => name.endsWith(".json")).
 const native = results.filter((r) => r.part === "native");
 const browser = results.filter((r) => r.part === "browser");
 const visits = results.filter((r) => r.part === "visit");
+const modules = results.filter((r) => r.part === "wasm");
 
 const unique = (values) => [...new Set(values)].join("; ");
 const digits = (value) => (value >= 100 ? value.toFixed(0)
@@ -138,11 +140,25 @@ ${table(["", "files", "bytes", "gzipped", "ratio"], codeRows)}
 `;
 }
 
+function wasmPart() {
+    const rows = modules.flatMap((r) => Object.entries(r.modules).flatMap(
+        ([name, kinds]) => ["prefill", "decode"].map((kind) => [
+            r.shape, r.type, `${name}.wasm`, `${kind} ${kind === "prefill" ? r.prompt : r.gen}`,
+            spread(kinds[kind].ours), spread(kinds[kind].avx2), ratio(kinds[kind].ratio)])));
+    return `## The WebAssembly modules, beside our own AVX2 kernels
+
+${where(modules)} Node ${unique(modules.map((r) => r.machine.node))}, one thread, in turns; tokens
+per second of processor time. Decoding is measured behind the prompt.
+
+${table(["shape", "type", "module", "measured", "in Node", "AVX2", "ratio"], rows)}
+`;
+}
+
 process.stdout.write(`# Benchmarks
 
 Written by \`make bench\`, which measures again on your machine. Models are synthetic: random
 weights at the shapes of published models (\`slm-bench --synthetic\`), since speed does not depend
 on values. Decoding includes choosing the likeliest token.
 
-${[[native, nativePart], [browser, browserPart], [visits, visitPart]]
+${[[native, nativePart], [browser, browserPart], [visits, visitPart], [modules, wasmPart]]
     .filter(([list]) => list.length).map(([, part]) => part()).join("\n")}`.replace(/\n+$/, "\n"));
