@@ -4,6 +4,7 @@ The file must be large enough that the command is still at work then. Exits as t
 """
 import glob
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,8 +25,11 @@ process = subprocess.Popen(command)
 seen, deadline = 0, time.monotonic() + 20
 while seen < 5:  # the first looks may come upon what only finds out the kind of the file
     time.sleep(0.004)
+    process.send_signal(signal.SIGSTOP)  # looking may take long where others are at work, too
     seen += is_open(process.pid, path)
-    if process.poll() is not None or time.monotonic() > deadline:
+    if seen == 5:
+        os.truncate(path, size)
+    process.send_signal(signal.SIGCONT)
+    if seen < 5 and (process.poll() is not None or time.monotonic() > deadline):
         sys.exit("the command was done before the file could be cut")
-os.truncate(path, size)
 sys.exit(process.wait(60))

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -126,9 +127,14 @@ static void say_cut(const char *path)
     (void)ignored;
 }
 
-/* A page of a mapped file that is no longer there when touched. Only async-signal-safe calls. */
+/* A page of a mapped file that is no longer there when touched; the first thread to do so tells.
+ * Only async-signal-safe calls. */
 static void on_sigbus(int signal_number, siginfo_t *info, void *context)
 {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&told)) {
+        pause(); /* until the other one ends the process */
+    }
     const uint8_t *at = (const uint8_t *)info->si_addr;
     const char *path = "an input file";
     (void)signal_number;
