@@ -78,26 +78,25 @@ class FileEntry {
         entry.#dir = await folder(true);
         entry.#name = await nameOf(url);
         const handle = await entry.#dir.getFileHandle(`${entry.#name}.slm`, { create: true });
-        let meta = mode === "reload" ? null : await readMeta(entry.#dir, entry.#name);
-        if (meta && mode === "revalidate") {
-            const now = await ask().catch((e) => e.final ? {} : { tag: meta.tag }); /* offline */
-            meta = now.tag === meta.tag ? meta : null;
-        }
         try {
             entry.#access = await handle.createSyncAccessHandle();
-            if (!meta) {
-                entry.#access.truncate(0);
-            }
-            entry.#length = entry.#access.getSize();
         } catch (e) {
             if (e.name !== "NoModificationAllowedError") {
                 throw e;
             }
             entry.#file = await handle.getFile();
-            entry.#length = entry.#file.size;
-            if (!meta || entry.#length < meta.total) {
-                entry.#off("another page is loading it");
-            }
+        }
+        let meta = mode === "reload" ? null : await readMeta(entry.#dir, entry.#name);
+        if (meta && mode === "revalidate") {
+            const now = await ask().catch((e) => e.final ? {} : { tag: meta.tag }); /* offline */
+            meta = now.tag === meta.tag ? meta : null;
+        }
+        if (!meta) {
+            entry.#access?.truncate(0);
+        }
+        entry.#length = entry.#access?.getSize() ?? entry.#file.size;
+        if (entry.#file && (!meta || entry.#length < meta.total)) {
+            entry.#off("another page is loading it");
         }
         entry.#meta = meta;
         entry.size = entry.#length > 0 ? meta?.total : undefined;
@@ -138,12 +137,12 @@ class FileEntry {
         return m;
     }
 
+    /* While #access keeps others out; who has none reads meta at any time, so it is never empty. */
     async #writeMeta(meta) {
         this.#meta = meta;
         const handle = await this.#dir.getFileHandle(`${this.#name}.json`, { create: true });
         const access = await handle.createSyncAccessHandle();
-        access.truncate(0);
-        access.write(utf8.encode(JSON.stringify(meta)));
+        access.truncate(access.write(utf8.encode(JSON.stringify(meta)), { at: 0 }));
         access.close();
     }
 
@@ -196,15 +195,16 @@ class FileEntry {
     }
 
     async close(good, drop) {
-        const mine = this.#access !== null;
-        this.#access?.close();
+        const access = this.#access;
         this.#access = null;
-        if (mine && (drop || this.#length === 0 || !(good || this.#meta))) {
-            await remove(this.#dir, this.#name);
-        } else if (mine && good) {
+        if (access && good) {
             const { url, tag } = this.#meta ?? { url: this.#url, tag: null };
             await this.#writeMeta({ url, tag, total: this.#length, used: Date.now() })
                 .catch(() => {});
+        }
+        access?.close();
+        if (access && (drop || this.#length === 0 || !(good || this.#meta))) {
+            await remove(this.#dir, this.#name);
         }
     }
 }

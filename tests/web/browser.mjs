@@ -189,8 +189,32 @@ await inBrowser("several models at once, and the same one from two places", asyn
         urls.forEach((url, i) => good(got[i], url));
         const kept = got.slice(0, 2).map((r) => r.cache);
         assert.ok(kept.includes("opfs"), `${kept}`);
-        assert.ok(cached === 0 || got.every((r) => r.downloadedBytes === 0));
+        const downloaded = got.map((r) => r.downloadedBytes);
+        assert.deepEqual(cached === 0 ? [] : downloaded.filter((n) => n !== 0), []);
     }
+    await page.close();
+});
+
+await inBrowser("loads that overlap as they like leave what is kept alone", async () => {
+    const page = await browser.open(`${open.origin}/page.html`);
+    good(await visited(page, "/model.slm"));
+    open.taken("model.slm");
+    const got = await page.run(async () => {
+        const { Slm } = await import("/dist/slm.js");
+        const place = async () => {
+            const seen = [];
+            for (let i = 0; i < 6; i++) {
+                const model = await Slm.load("/model.slm", { threads: 1 });
+                const { cache, cachedBytes } = await model.diagnostics();
+                seen.push([cache, cachedBytes]);
+                await model.unload();
+            }
+            return seen;
+        };
+        return (await Promise.all([place(), place(), place()])).flat();
+    });
+    assert.deepEqual(got, Array(18).fill(["opfs", size]));
+    assert.deepEqual(open.taken("model.slm"), []);
     await page.close();
 });
 
