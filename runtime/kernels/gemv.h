@@ -33,11 +33,11 @@ INLINE void sums_clear(extent n, run_sums *s)
 }
 
 /* Has n lines fetched into the second-level cache that are used a few super-blocks later: weights
- * are read once. Of Q4_K and Q8_0 they are used in order; there the processor fetches them itself,
- * but for its stopping at each page, and more than one in eight is in its way. */
+ * are read once. Those of Q4_K are used in order: there the processor fetches them itself, but for
+ * its stopping at each page, and more than one in eight is in its way. */
 INLINE void fetch_ahead(slm_type type, const uint8_t *p, uint32_t n)
 {
-    uint32_t step = type == SLM_TYPE_Q4_K || type == SLM_TYPE_Q8_0 ? 8 : 1;
+    uint32_t step = type == SLM_TYPE_Q4_K ? 8 : 1;
     for (uint32_t i = 0; i < n; i += step) {
         __builtin_prefetch(
             (const void *)((uintptr_t)p + FETCH_AHEAD + i * (uint32_t)SLM_LINE_BYTES), 0, 2);
