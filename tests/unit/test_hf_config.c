@@ -101,6 +101,8 @@ static const change CASES[] = {
     {"CF12", "\"hidden_size\":66", "not a multiple of num_attention_heads"},
     {"CF13 odd", "\"head_dim\":15", "head_dim 15 is odd"},
     {"CF13 zero", "\"head_dim\":0", "head_dim must be"},
+    {"CF13 too wide", "\"hidden_size\":6464", "num_attention_heads 4 with heads of 1616"},
+    {"CF14 all too wide", "\"num_attention_heads\":4096,\"head_dim\":512", "heads of 512"},
     {"CF14 zero", "\"num_attention_heads\":0", "num_attention_heads must be"},
     {"CF14 missing", "\"num_attention_heads\":\"DROP\"", "num_attention_heads is missing"},
     {"CF15 zero", "\"num_key_value_heads\":0", "num_key_value_heads must be"},
@@ -254,6 +256,7 @@ static const change CASES[] = {
     {"scores", GPT2 ",\"scale_attn_weights\":false", "scale_attn_weights is false"},
     {"scores by layer", GPT2 ",\"scale_attn_by_inverse_layer_idx\":true", "scaled by layer"},
     {"gpt2 heads", GPT2 ",\"n_head\":5", "n_embd 64 is not a multiple of n_head 5"},
+    {"gpt2 inner", GPT2 ",\"n_embd\":524288", "n_inner is missing, and 4 times n_embd 524288"},
     {"clip", OLMO2 ",\"clip_qkv\":8.0", "clip_qkv is 8.0"},
 };
 

@@ -100,6 +100,11 @@ static int read_sizes(reading *r)
     }
     if (c->d_ff == 0) {
         c->d_ff = absent->ff_widths * c->d_model;
+        if (c->d_ff > MAX_WIDTH) {
+            return fail(r->f, EXIT_INPUT, "%s: %s is missing, and %u times %s %u exceeds %d",
+                        r->name, keys[HF_FF], absent->ff_widths, keys[HF_WIDTH], c->d_model,
+                        MAX_WIDTH);
+        }
     }
     if (c->n_context == 0) {
         c->n_context = absent->context;
@@ -138,6 +143,11 @@ static int settle_heads(reading *r)
     if (c->head_dim % 2 != 0) {
         return fail(r->f, EXIT_INPUT, "%s: %s %u is odd; rope turns pairs", r->name,
                     keys[HF_HEAD_DIM] ? keys[HF_HEAD_DIM] : "the width of a head,", c->head_dim);
+    }
+    if (c->head_dim > MAX_HEAD_DIM || c->n_heads * c->head_dim > MAX_WIDTH) {
+        return fail(r->f, EXIT_INPUT,
+                    "%s: %s %u with heads of %u: a head has at most %d values, all of them %d",
+                    r->name, keys[HF_HEADS], c->n_heads, c->head_dim, MAX_HEAD_DIM, MAX_WIDTH);
     }
     return EXIT_OK;
 }
