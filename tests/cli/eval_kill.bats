@@ -25,10 +25,11 @@ setup() {
 }
 
 @test "SIGINT and SIGTERM end a run between two results, and it goes on [EV49]" {
+    # far more than is done before the signal comes, however busy the machine
     { echo '{"slm_suite": 1, "name": "long"}'
-      for n in $(seq 2000); do
-          echo '{"id": "c'"$n"'", "kind": "cloze", "prompt": "'"$n"' dogs", "continuation": " ran"}'
-      done; } > s.jsonl
+      seq 50000 |
+          sed 's/.*/{"id": "c&", "kind": "cloze", "prompt": "& dogs", "continuation": " ran"}/'
+    } > s.jsonl
     for signal in INT TERM; do
         # a shell starts its background children with SIGINT ignored; python3 does not
         python3 - "$EVAL" "$MODEL" "$signal" <<'END'
@@ -47,7 +48,7 @@ assert p.wait() != 0
 END
         [ "$(sqlite3 r.db 'PRAGMA integrity_check')" = ok ]
         before=$(sqlite3 r.db 'SELECT count(*) FROM results')
-        [ "$before" -gt 20 ] && [ "$before" -lt 2000 ]
+        [ "$before" -gt 20 ] && [ "$before" -lt 50000 ]
         [ "$(sqlite3 r.db 'SELECT status FROM runs')" = open ]
     done
 }
