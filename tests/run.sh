@@ -5,7 +5,8 @@
 #     tests/run.sh SUITE...      suites: unit kernels fuzz cli golden web surface asan
 #
 # The last line is "N passed, N failed, N skipped"; exit 1 if anything failed. A program that
-# crashes, prints no plan, or runs fewer tests than planned counts as one more failure.
+# crashes, prints no plan, or runs fewer tests than planned counts as one more failure, and so does
+# one that takes longer than TEST_SECONDS (1200): exit status 124.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 
@@ -94,7 +95,8 @@ add_suite() {
 
 run_one() { # NAME COMMAND, from xargs
     local start=$SECONDS code=0
-    bash -c "$2" >"$results/$1.tap" 2>"$results/$1.err" </dev/null || code=$?
+    timeout --foreground -k 10 "${TEST_SECONDS:-1200}" bash -c "$2" </dev/null \
+        >"$results/$1.tap" 2>"$results/$1.err" || code=$?
     awk -v name="$1" -v code="$code" -v seconds="$((SECONDS - start))" \
         -f tests/summary.awk "$results/$1.tap" >"$results/$1.sum"
     tail -n 1 "$results/$1.sum"

@@ -193,6 +193,8 @@ static void appeared_meanwhile(void)
     CHECK_U64(temporaries(), 0);
 }
 
+static const int DEADLY[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+
 /* A child writes half an output, tells so, and dies of `number` (from outside if it is a kill). */
 static void die_while_writing(int number)
 {
@@ -222,9 +224,8 @@ static void die_while_writing(int number)
 static void signals_clean_up(void) /* [FS30] */
 {
     put("dying", "old");
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     for (int i = 0; i < 4; i++) {
-        die_while_writing(numbers[i]);
+        die_while_writing(DEADLY[i]);
         CHECK_U64(temporaries(), 0);
         CHECK(holds("dying", "old"));
     }
@@ -357,6 +358,9 @@ int main(void)
     if (!mkdtemp(folder) || chdir(folder) != 0) {
         printf("Bail out! no temporary folder\n");
         return 1;
+    }
+    for (int i = 0; i < 4; i++) {
+        signal(DEADLY[i], SIG_DFL); /* a shell has its background children ignore SIGINT */
     }
     RUN(appears_at_commit);
     RUN(old_file_stays_until_rename);
