@@ -24,6 +24,10 @@
 #define NIBBLE_STEPS 1
 #endif
 
+#ifndef CAN_PREFETCH /* wasm_vectors.h */
+#define CAN_PREFETCH 1
+#endif
+
 #ifndef KEEP_SUMS /* wasm_vectors.h */
 #define KEEP_SUMS(a, b) ((void)0)
 #endif
@@ -598,22 +602,35 @@ typedef struct panel {
     uint32_t first, n_tokens, act_tokens;
 } panel;
 
-/* The product of one strip of rows and one panel of tokens, into sums. */
+/* Has n lines from *at on fetched into the second-level cache, and moves *at behind them. */
+INLINE void fetch_lines(uintptr_t *at, uint32_t n)
+{
+    for (uint32_t i = 0; CAN_PREFETCH && i < n; i++, *at += SLM_LINE_BYTES) {
+        __builtin_prefetch((const void *)*at, 0, 2);
+    }
+}
+
+/* The product of one strip of rows and one panel of tokens, into sums. While a super-block is
+ * multiplied, a share of the next one is fetched with each tile: nothing else comes from memory,
+ * and unpacking would wait for it. */
 INLINE void strip_product(slm_type type, const panel *p, uint32_t n_vectors, strip *buffer,
                           float *sums)
 {
     uint32_t n_cols = p->w->n_cols, full = slm_t16_block_bytes(type, 8);
     size_t group_bytes = (size_t)slm_t16_group_bytes(type, n_cols);
     uint32_t plane_bytes = slm_t16_plane_bytes(type, n_cols);
+    uint32_t share = full / SLM_LINE_BYTES / (p->n_tokens / TILE_TOKENS + 1) + 1;
     memset(sums, 0, (size_t)p->n_tokens * STRIP * VB);
     for (uint32_t b = 0; b < slm_n_super_blocks(n_cols); b++) {
         uint32_t s = slm_sub_blocks(n_cols, b), t = 0;
         const act_block *a = p->act + (size_t)b * p->act_tokens;
+        uintptr_t next[STRIP];
         for (uint32_t r = 0; r < n_vectors; r++) {
             uint32_t n = p->first + r, v = n % GROUP_VECTORS;
             const uint8_t *group = p->w->data + n / GROUP_VECTORS * group_bytes;
             const uint8_t *plane = group + b * plane_step(type) + v * VL * 2;
             const uint8_t *block = group + plane_bytes + (size_t)b * full + v * VB;
+            next[r] = (uintptr_t)block + full;
             if (is_affine(type)) {
                 unpack_affine(type, block, s, buffer, r);
             } else if (type == SLM_TYPE_Q6_K) {
@@ -623,6 +640,9 @@ INLINE void strip_product(slm_type type, const panel *p, uint32_t n_vectors, str
             }
         }
         for (; t + TILE_TOKENS <= p->n_tokens; t += TILE_TOKENS) {
+            for (uint32_t r = 0; r < n_vectors; r++) {
+                fetch_lines(&next[r], share);
+            }
             tile(type, buffer, n_vectors, a + t, TILE_TOKENS, s, sums + t * STRIP * VL);
         }
         for (; SMALL_TILE > 1 && t + SMALL_TILE <= p->n_tokens; t += SMALL_TILE) {

@@ -14,6 +14,8 @@
  * which nobody uses, is an instruction in the module and none in the browser's code. */
 #define KEEP_SUMS(a, b) __asm__ volatile("" ::"r"((a)[0]), "r"((b)[0]) : "memory")
 
+#define CAN_PREFETCH 0 /* there is no such instruction */
+
 INLINE vu madd16(vu a, vu b)
 {
     return (vu)wasm_i32x4_dot_i16x8((v128_t)a, (v128_t)b);
