@@ -31,11 +31,12 @@ setup() {
           sed 's/.*/{"id": "c&", "kind": "cloze", "prompt": "& dogs", "continuation": " ran"}/'
     } > s.jsonl
     for signal in INT TERM; do
-        # a shell starts its background children with SIGINT ignored; python3 does not
+        # a shell has its background children ignore SIGINT, and perhaps all of this runs in one
         python3 - "$EVAL" "$MODEL" "$signal" <<'END'
 import signal, sqlite3, subprocess, sys, time
 p = subprocess.Popen([sys.argv[1], "run", sys.argv[2], "s.jsonl", "--db", "r.db"],
-                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 for _ in range(1000):
     time.sleep(0.02)
     try:
