@@ -610,11 +610,21 @@ INLINE void fetch_lines(uintptr_t *at, uint32_t n)
     }
 }
 
-/* The product of one strip of rows and one panel of tokens, into sums. While a super-block is
- * multiplied, a share of the next one is fetched with each tile: nothing else comes from memory,
- * and unpacking would wait for it. */
+/* Has the lines fetched that the sums of a tile go to. */
+INLINE void fetch_outputs(const float *y, size_t ldy, uint32_t n_vectors)
+{
+    for (uint32_t t = 0; CAN_PREFETCH && t < TILE_TOKENS; t++) {
+        for (uint32_t r = 0; r < n_vectors; r++) {
+            __builtin_prefetch(y + t * ldy + (size_t)r * VL, 1, 2);
+        }
+    }
+}
+
+/* The product of one strip of rows and one panel of tokens, into sums, which go to y later. While a
+ * super-block is multiplied, a share of the next one is fetched with each tile, and with the last
+ * one what storing will need: little else comes from memory, and all would wait for it. */
 INLINE void strip_product(slm_type type, const panel *p, uint32_t n_vectors, strip *buffer,
-                          float *sums)
+                          float *sums, const float *y, size_t ldy)
 {
     uint32_t n_cols = p->w->n_cols, full = slm_t16_block_bytes(type, 8);
     size_t group_bytes = (size_t)slm_t16_group_bytes(type, n_cols);
@@ -643,6 +653,9 @@ INLINE void strip_product(slm_type type, const panel *p, uint32_t n_vectors, str
             for (uint32_t r = 0; r < n_vectors; r++) {
                 fetch_lines(&next[r], share);
             }
+            if (CAN_PREFETCH && b + 1 == slm_n_super_blocks(n_cols)) {
+                fetch_outputs(y + t * ldy, ldy, n_vectors);
+            }
             tile(type, buffer, n_vectors, a + t, TILE_TOKENS, s, sums + t * STRIP * VL);
         }
         for (; SMALL_TILE > 1 && t + SMALL_TILE <= p->n_tokens; t += SMALL_TILE) {
@@ -659,16 +672,16 @@ INLINE void gemm(slm_type type, panel p, uint32_t last, float *y, size_t ldy, vo
     strip *buffer = (strip *)scratch;
     float *sums = (float *)(void *)(buffer + 1);
     for (uint32_t n_vectors = STRIP; p.first < last; p.first += n_vectors) {
+        float *first = y + p.first * VL;
         if (last - p.first >= STRIP || GROUP_VECTORS % STRIP == 0) {
-            strip_product(type, &p, STRIP, buffer, sums);
+            strip_product(type, &p, STRIP, buffer, sums, first, ldy);
         } else {
             n_vectors = 1;
-            strip_product(type, &p, 1, buffer, sums);
+            strip_product(type, &p, 1, buffer, sums, first, ldy);
         }
         for (uint32_t t = 0; t < p.n_tokens; t++) {
-            float *out = y + t * ldy + p.first * VL;
             for (uint32_t r = 0; r < n_vectors; r++) {
-                vf_store(out + r * VL, vf_load(sums + (t * STRIP + r) * VL));
+                vf_store(first + t * ldy + r * VL, vf_load(sums + (t * STRIP + r) * VL));
             }
         }
     }
