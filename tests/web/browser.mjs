@@ -124,8 +124,8 @@ await inBrowser("slm-isolate.js makes it isolated", async () => {
     closed.files["/isolate.html"] = '<!doctype html><script src="slm-isolate.js"></script>';
     closed.files["/slm-isolate.js"] = native.bytes("dist/slm-isolate.js");
     const page = await browser.open(`${closed.origin}/page.html`);
-    await page.go(`${closed.origin}/isolate.html`).catch(() => {}); // it reloads itself
-    for (let tries = 0; tries < 100; tries++) {
+    await page.goRestless(`${closed.origin}/isolate.html`);
+    for (let tries = 0; tries < 600; tries++) {
         if (await page.run(() => crossOriginIsolated).catch(() => false)) {
             break;
         }
@@ -164,7 +164,7 @@ await inBrowser("kept in OPFS: a second load asks for no weights, nor another pa
     const second = good(await visited(page, "/model.slm"));
     assert.deepEqual([second.cache, second.downloadedBytes, second.cachedBytes], ["opfs", 0, size]);
     assert.deepEqual(second.phases, ["verify", "load"]);
-    const other = await browser.open(`${open.origin}/page.html`, page.context);
+    const other = await browser.open(`${open.origin}/page.html`, { context: page.context });
     good(await visited(other, "/model.slm"));
     assert.deepEqual(open.taken("model.slm"), []);
     good(await visited(page, "/model.slm", { cache: "revalidate" }));

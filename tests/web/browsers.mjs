@@ -26,6 +26,7 @@ const chromium = {
     start: (library, executablePath) => library.chromium.launch({
         executablePath, args: ["--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"] }),
     newContext: (browser) => browser.newContext(),
+    prepare: (page, script) => page.addInitScript(script),
 
     async view(page, width, height, colorScheme) {
         await page.setViewportSize({ width, height });
@@ -48,6 +49,7 @@ const firefox = {
         env: { ...process.env, HOME: folder }, /* root's Firefox starts in root's home alone */
         extraPrefsFirefox: { ...PREFERENCES, [SCHEME]: dark ? 0 : 1, ...preferences } }),
     newContext: (browser) => browser.createBrowserContext(),
+    prepare: (page, script) => page.evaluateOnNewDocument(script),
     view: (page, width, height) => page.setViewport({ width, height }), /* in its one scheme */
 };
 
@@ -78,6 +80,11 @@ class Page {
         return this.page.goto(url);
     }
 
+    /** The same for a page that may load itself once more while it loads. */
+    goRestless(url) {
+        return this.page.goto(url).catch(() => {});
+    }
+
     /** A window of this size; scheme: "light" or "dark", which in Firefox the browser is. */
     view(width, height, scheme) {
         return this.kind.view(this.page, width, height, scheme);
@@ -101,10 +108,14 @@ class Browser {
         this.browser = browser;
     }
 
-    /** A page whose storage nobody else sees; of `context`, to share another's. */
-    async open(url, context) {
+    /** A page whose storage nobody else sees; of `context`, to share another's. `prepare` is a
+     * function that runs in each of its documents before anything else does. */
+    async open(url, { context, prepare } = {}) {
         const within = context ?? await this.#kind.newContext(this.browser);
         const page = new Page(this.#kind, await within.newPage(), within, context === undefined);
+        if (prepare) {
+            await this.#kind.prepare(page.page, `(${prepare})()`);
+        }
         await page.go(url);
         return page;
     }

@@ -37,15 +37,15 @@ const grouped = new Intl.NumberFormat("en");
 
 /* ---- What tests do in the page --------------------------------------------------------------- */
 
-async function open(query = "", origin = site.origin, from = browser) {
-    const page = await from.open(`${origin}/demo/${query}`);
-    await page.run(() => {
-        globalThis.violations = [];
-        document.addEventListener("securitypolicyviolation", (e) =>
-            violations.push(`${e.violatedDirective} ${e.blockedURI}`));
-    });
-    return page;
+/* Counted from the first line of the page on: what its own policy forbids. */
+function countViolations() {
+    globalThis.violations = [];
+    document.addEventListener("securitypolicyviolation", (e) =>
+        violations.push(`${e.violatedDirective} ${e.blockedURI}`));
 }
+
+const open = (query = "", from = browser) =>
+    from.open(`${site.origin}/demo/${query}`, { prepare: countViolations });
 
 /* Waits until `check`, run in the page, gives something true; gives that. */
 async function until(page, check, ...args) {
@@ -257,7 +257,8 @@ await inPage("files of the device, manifest and all; what is no model; bad addre
 });
 
 await inPage("without the headers, slm-isolate.js isolates the page", async () => {
-    const page = await open(tiny, bare.origin);
+    const page = await browser.open("about:blank");
+    await page.goRestless(`${bare.origin}/demo/${tiny}`);
     await until(page, () => crossOriginIsolated === true);
     await load(page);
     assert.match(await text(page, "badges"), /SIMD.*isolated/);
@@ -298,7 +299,7 @@ for (const scheme of ["light", "dark"]) {
         }
         const dark = scheme === "dark" && kind === "firefox" ? await launch(kind, { dark: true })
                                                              : {};
-        const page = await open("", site.origin, dark.browser);
+        const page = await open("", dark.browser);
         await page.page.evaluate(readFileSync(axe, "utf8"));
         await look(page, `start-${scheme}`, 1280, 900, scheme);
         assert.deepEqual(await audit(page, "start"), []);
