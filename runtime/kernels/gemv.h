@@ -5,8 +5,7 @@
  * is loaded of the activations. More: one vector, whose codes the tokens share; without that, a
  * draft of two or three tokens would take longer to verify than to make.
  *
- * `place` is where the super-block would lie if the planes were dealt out among the super-blocks:
- * how far reading has come; NULL where another has been before.
+ * `lead`: whether nobody has read the super-block before, so that it comes from memory.
  */
 #ifndef SLM_KERNELS_GEMV_H
 #define SLM_KERNELS_GEMV_H
@@ -32,13 +31,32 @@ INLINE void sums_clear(extent n, run_sums *s)
     }
 }
 
-/* Has n lines fetched into the second-level cache that are used a few super-blocks later: weights
- * are read once. Those of Q4_K are used in order: there the processor fetches them itself, but for
- * its stopping at each page, and more than one in eight is in its way. */
-INLINE void fetch_ahead(slm_type type, const uint8_t *p, uint32_t n)
+/* Memory is read as fast as the processor's own prefetching goes, and that follows lines which are
+ * missed one after the other. So where lines are used in another order, or at two places in turn,
+ * these two have them come in theirs first: 1.3 to 1.6 times as fast as asking for each far ahead.
+ *
+ * The n lines of a plane, whose scales go with all the codes behind them; reading one byte of each
+ * is better than prefetching there. */
+INLINE void read_plane(const uint8_t *plane, uint32_t n)
 {
-    uint32_t step = type == SLM_TYPE_Q4_K ? 8 : 1;
-    for (uint32_t i = 0; i < n; i += step) {
+    for (uint32_t i = 0; i < n; i++) {
+        (void)*(const volatile uint8_t *)(plane + (size_t)i * SLM_LINE_BYTES);
+    }
+}
+
+/* The n lines of a chunk, all of which it needs for a while. */
+INLINE void fetch_in_order(const uint8_t *p, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        __builtin_prefetch(p + (size_t)i * SLM_LINE_BYTES, 0, 3);
+    }
+}
+
+/* Has one in eight of n lines fetched into the second-level cache that lie as far ahead as carries
+ * the processor's prefetching over the ends of pages, where it stops. */
+INLINE void fetch_ahead(const uint8_t *p, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i += 8) {
         __builtin_prefetch(
             (const void *)((uintptr_t)p + FETCH_AHEAD + i * (uint32_t)SLM_LINE_BYTES), 0, 2);
     }
@@ -104,14 +122,14 @@ typedef struct parts {
 } parts;
 
 INLINE void affine_dot(slm_type type, extent n, const uint8_t *block, uint32_t s,
-                       const act_block *a, const uint8_t *place, parts *out)
+                       const act_block *a, bool lead, parts *out)
 {
     vu scale[2][GEMV_VECTORS];
     run_sums i1, i2;
     sums_clear(n, &i1);
     sums_clear(n, &i2);
-    if (place) {
-        fetch_ahead(type, place, 4);
+    if (lead) {
+        fetch_ahead(block, 4);
     }
     UNROLL for (uint32_t v = 0; v < n.vectors; v++)
     {
@@ -132,8 +150,9 @@ INLINE void affine_dot(slm_type type, extent n, const uint8_t *block, uint32_t s
     NO_UNROLL for (uint32_t c = 0; c < (s + 1) / 2; c++)
     {
         uint32_t at = (4 + c * chunk_lines(type)) * SLM_LINE_BYTES;
-        if (place) {
-            fetch_ahead(type, place + at, chunk_lines(type));
+        if (lead) {
+            fetch_in_order(block + at, type == SLM_TYPE_Q4_K ? 0 : chunk_lines(type));
+            fetch_ahead(block + at, chunk_lines(type));
         }
         chunk_dot(type, n, block + at, a, c, scale[c / 2], &i1);
     }
@@ -150,20 +169,22 @@ INLINE void affine_dot(slm_type type, extent n, const uint8_t *block, uint32_t s
 }
 
 INLINE void q6_dot(extent n, const uint8_t *block, const uint8_t *plane, uint32_t s,
-                   const act_block *a, const uint8_t *place, parts *out)
+                   const act_block *a, bool lead, parts *out)
 {
     uint32_t chunks = (s + 1) / 2;
     run_sums total, bias;
     sums_clear(n, &total);
     sums_clear(n, &bias);
-    if (place) {
-        fetch_ahead(SLM_TYPE_Q6_K, place, 1);
+    if (lead) {
+        fetch_in_order(block, chunks);
     }
     NO_UNROLL for (uint32_t c = 0; c < chunks; c++)
     {
         vu scale[GEMV_VECTORS];
-        if (place) {
-            fetch_ahead(SLM_TYPE_Q6_K, place + 32 + c * 13 * SLM_LINE_BYTES, 13);
+        const uint8_t *chunk = block + (chunks + c * 12) * SLM_LINE_BYTES;
+        if (lead) {
+            fetch_in_order(chunk, 12);
+            fetch_ahead(chunk, 12);
         }
         UNROLL for (uint32_t v = 0; v < n.vectors; v++)
         {
@@ -176,8 +197,7 @@ INLINE void q6_dot(extent n, const uint8_t *block, const uint8_t *plane, uint32_
                 bias.v[t][v] = madd16_add(bias.v[t][v], signed_pair(scale[v], 1), odd);
             }
         }
-        chunk_dot(SLM_TYPE_Q6_K, n, block + (chunks + c * 12) * SLM_LINE_BYTES, a, c, scale,
-                  &total);
+        chunk_dot(SLM_TYPE_Q6_K, n, chunk, a, c, scale, &total);
     }
     UNROLL for (uint32_t v = 0; v < n.vectors; v++)
     {
@@ -229,7 +249,7 @@ INLINE void plain_block(slm_type type, extent n, const uint8_t *block, const uin
 }
 
 INLINE void plain_dot(slm_type type, extent n, const uint8_t *block, const uint8_t *plane,
-                      uint32_t s, const act_block *a, const uint8_t *place, parts *out)
+                      uint32_t s, const act_block *a, bool lead, parts *out)
 {
     uint32_t n_bytes = plain_bytes(type);
     UNROLL for (uint32_t t = 0; t < n.tokens; t++)
@@ -241,22 +261,22 @@ INLINE void plain_dot(slm_type type, extent n, const uint8_t *block, const uint8
     }
     NO_UNROLL for (uint32_t j = 0; j < s; j++, block += n_bytes, plane += 32)
     {
-        if (place) {
-            fetch_ahead(type, place + j * (n_bytes + 32), n_bytes / SLM_LINE_BYTES + 1);
+        if (lead) {
+            fetch_ahead(block, n_bytes / SLM_LINE_BYTES);
         }
         plain_block(type, n, block, plane, j, a, out);
     }
 }
 
 INLINE void block_dot(slm_type type, extent n, const uint8_t *block, const uint8_t *plane,
-                      uint32_t s, const act_block *a, const uint8_t *place, parts *out)
+                      uint32_t s, const act_block *a, bool lead, parts *out)
 {
     if (is_affine(type)) {
-        affine_dot(type, n, block, s, a, place, out);
+        affine_dot(type, n, block, s, a, lead, out);
     } else if (type == SLM_TYPE_Q6_K) {
-        q6_dot(n, block, plane, s, a, place, out);
+        q6_dot(n, block, plane, s, a, lead, out);
     } else {
-        plain_dot(type, n, block, plane, s, a, place, out);
+        plain_dot(type, n, block, plane, s, a, lead, out);
     }
 }
 
@@ -270,13 +290,16 @@ INLINE void group_product(slm_type type, extent n, const slm_matrix *w, uint32_t
     const uint8_t *group = w->data + g * (size_t)slm_t16_group_bytes(type, w->n_cols);
     const uint8_t *block = group + slm_t16_plane_bytes(type, w->n_cols);
     vf sum[FEW_TOKENS][GROUP_VECTORS] = {{{0}}};
+    if (lead) {
+        read_plane(group, slm_t16_plane_bytes(type, w->n_cols) / SLM_LINE_BYTES);
+    }
     for (uint32_t b = 0; b < slm_n_super_blocks(w->n_cols); b++, block += full, act += act_tokens) {
         uint32_t s = slm_sub_blocks(w->n_cols, b);
         UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v += n.vectors)
         {
             parts out;
             block_dot(type, n, block + v * VB, group + b * step + v * VL * 2, s, act,
-                      lead && v == 0 ? group + b * (size_t)(full + step) : NULL, &out);
+                      lead && v == 0, &out);
             UNROLL for (uint32_t t = 0; t < n.tokens; t++)
             {
                 UNROLL for (uint32_t k = 0; k < n.vectors; k++)
