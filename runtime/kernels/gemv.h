@@ -31,20 +31,7 @@ INLINE void sums_clear(extent n, run_sums *s)
     }
 }
 
-/* Memory is read as fast as the processor's own prefetching goes, and that follows lines which are
- * missed one after the other. So where lines are used in another order, or at two places in turn,
- * these two have them come in theirs first: 1.3 to 1.6 times as fast as asking for each far ahead.
- *
- * The n lines of a plane, whose scales go with all the codes behind them; reading one byte of each
- * is better than prefetching there. */
-INLINE void read_plane(const uint8_t *plane, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        (void)*(const volatile uint8_t *)(plane + (size_t)i * SLM_LINE_BYTES);
-    }
-}
-
-/* The n lines of a chunk, all of which it needs for a while. */
+/* Has the n lines of a chunk, all of which it needs for a while, come in their order. */
 INLINE void fetch_in_order(const uint8_t *p, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -291,7 +278,7 @@ INLINE void group_product(slm_type type, extent n, const slm_matrix *w, uint32_t
     const uint8_t *block = group + slm_t16_plane_bytes(type, w->n_cols);
     vf sum[FEW_TOKENS][GROUP_VECTORS] = {{{0}}};
     if (lead) {
-        read_plane(group, slm_t16_plane_bytes(type, w->n_cols) / SLM_LINE_BYTES);
+        read_plane(type, w, g);
     }
     for (uint32_t b = 0; b < slm_n_super_blocks(w->n_cols); b++, block += full, act += act_tokens) {
         uint32_t s = slm_sub_blocks(w->n_cols, b);

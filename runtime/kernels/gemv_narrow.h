@@ -114,6 +114,9 @@ INLINE void affine_rows(slm_type type, const uint8_t *block, uint32_t s, const a
     NO_UNROLL for (uint32_t c = 0; c < (s + 1) / 2; c++)
     {
         const uint8_t *chunk = block + (4 + c * chunk_lines(type)) * SLM_LINE_BYTES;
+        if (type == SLM_TYPE_Q5_K) {
+            read_lines(chunk, chunk_lines(type));
+        }
         NO_UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v += 2)
         {
             vu scales[2] = {scale[c / 2][v] >> c % 2 * 16, scale[c / 2][v + 1] >> c % 2 * 16};
@@ -139,6 +142,7 @@ INLINE void q6_rows(const uint8_t *block, const uint8_t *plane, uint32_t s, cons
     {
         const uint8_t *chunk = block + (chunks + c * 12) * SLM_LINE_BYTES;
         const uint8_t *scale = block + c * SLM_LINE_BYTES;
+        read_lines(chunk, chunk_lines(SLM_TYPE_Q6_K));
         NO_UNROLL for (uint32_t v = 0; v < GROUP_VECTORS; v += 2)
         {
             vu scales[2] = {vu_load(scale + v * VB), vu_load(scale + v * VB + VB)};
@@ -211,6 +215,7 @@ INLINE void gemv(slm_type type, const slm_matrix *w, uint32_t g0, uint32_t g1, c
         const uint8_t *plane = w->data + g * group_bytes, *block = plane + plane_bytes;
         const act_block *a = act;
         float *out = y + (size_t)16 * g;
+        read_plane(type, w, g);
         memset(out, 0, 16 * sizeof(float));
         for (uint32_t b = 0; b < nb; b++, block += full, plane += plane_step(type)) {
             uint32_t s = slm_sub_blocks(w->n_cols, b);
